@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ _SUFFIXES = {
 # What the parsers below raise on content that is not theirs.
 _DAMAGE: tuple[type[Exception], ...] = (
     ValueError, KeyError, EOFError, TypeError, OverflowError, MemoryError, struct.error, zlib.error, pa.ArrowException,
-    zipfile.BadZipFile, SafetensorError,
+    zipfile.BadZipFile, SafetensorError, SyntaxError, tokenize.TokenError,
 )  # fmt: skip
 FORMATS = tuple(dict.fromkeys(_SUFFIXES.values()))
 
@@ -244,11 +245,15 @@ def load(
         raise type(error)(f"{os.fspath(path)}: {error}") from error
     except OSError as error:  # Arrow also raises OSError (without a number) for damaged content
         if error.errno is None:
-            raise FormatError(f"{os.fspath(path)}: damaged or not a {kind} file ({error})") from error
+            raise _damaged(path, kind, error) from error
         raise file_problem(error, path, "read") from error
     except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise FormatError(f"{os.fspath(path)}: damaged or not a {kind} file ({reason})") from error
+        raise _damaged(path, kind, error) from error
+
+
+def _damaged(path: str | os.PathLike[str], kind: str, error: Exception) -> FormatError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return FormatError(f"{os.fspath(path)}: damaged or not a {kind} file ({reason})")
 
 
 def _read(path: Path, kind: str, memory_map: bool, id_column: str | None, vector_column: str | None) -> Vectors:

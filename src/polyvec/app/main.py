@@ -1,0 +1,103 @@
+"""`polyvec`: the entry point, and what it says when something is wrong.
+
+Exit codes: 0 done; 1 interrupted, a claim that does not hold, or a defect of polyvec; 2 bad input, with one line on
+stderr that says what, got, needed, fix.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from polyvec.app import data_commands, index_commands, system_commands
+from polyvec.app.console import note
+
+app = typer.Typer(
+    name="polyvec",
+    help="One toolkit for the whole life of an embedding. Start with: polyvec demo",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    pretty_exceptions_enable=False,
+)
+index_commands.register(app)
+system_commands.register(app)
+app.add_typer(data_commands.app, name="data")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from polyvec import __version__
+
+        typer.echo(f"polyvec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what is done, on stderr.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s", stream=sys.stderr
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    note(f"polyvec: {message}")
+    sys.exit(code)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line; always ends in `SystemExit`."""
+    from polyvec.core.errors import PolyvecError
+    from polyvec.core.files import file_problem
+
+    try:
+        code = app(args=arguments, standalone_mode=False, prog_name="polyvec")
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
+    except PolyvecError as error:
+        if os.environ.get("POLYVEC_TRACEBACK"):
+            raise
+        _stop(_one_line(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _stop("interrupted; what was finished is kept, run the same command again to go on", 1)
+    except BrokenPipeError:  # the reader of a pipe has seen enough (`| head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if os.environ.get("POLYVEC_TRACEBACK"):
+            raise
+        _stop(_one_line(file_problem(error, error.filename or "a file")), 2)
+    except Exception as error:  # the last place that can turn a traceback into a line
+        if hasattr(error, "format_message"):  # a usage error of the command line parser
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context is not None else "polyvec"
+            if message := _one_line_text(error.format_message()):
+                note(f"{command}: {message} Try '{command} --help'.")
+            sys.exit(2)
+        if os.environ.get("POLYVEC_TRACEBACK"):
+            raise
+        _stop(
+            f"internal error: {type(error).__name__}: {_one_line(error)}; "
+            "please report it with the output of the same command under POLYVEC_TRACEBACK=1",
+            1,
+        )
+
+
+def _one_line_text(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    main()

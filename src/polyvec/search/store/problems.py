@@ -1,0 +1,52 @@
+"""Errors of LanceDB and of the operating system, turned into the package's own one-line errors."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyarrow as pa
+
+from polyvec.core.errors import PolyvecError, StoreError
+from polyvec.core.files import file_problem
+
+_SYSTEM_CODE = re.compile(r"os error (\d+)")
+_SOURCE_PLACE = re.compile(r",?\s*\S*\.rs:\d+:\d+\S*")
+_DAMAGE = ("file size is too small", "Invalid range", "magic", "decode", "Corrupt", "EOF", "out of bounds", "not found")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a message, without places in LanceDB's source code that help no user."""
+    lines = str(error).strip().splitlines()
+    return _SOURCE_PLACE.sub("", lines[0]).strip() if lines else type(error).__name__
+
+
+def translated(error: BaseException, path: str, action: str) -> PolyvecError:
+    """The package's error for one of LanceDB, Arrow or the operating system."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return file_problem(error, path, action)
+    if found := _SYSTEM_CODE.search(str(error)):
+        code = int(found.group(1))
+        return file_problem(OSError(code, os.strerror(code)), path, action)
+    message = first_line(error)
+    if "conflict" in message.lower():
+        return StoreError(f"cannot {action} {path}: another process changed it at the same time; try again")
+    if isinstance(error, RuntimeError) and any(sign in message for sign in _DAMAGE):
+        return StoreError(
+            f"cannot {action} {path}: a file of the store is damaged or missing ({message}); "
+            "restore the folder from a copy, or index the documents into a new one"
+        )
+    return StoreError(f"cannot {action} {path}: {message}")
+
+
+@contextmanager
+def store_problems(path: str, action: str) -> Iterator[None]:
+    """Turn errors inside the block into `StoreError` or `FileProblemError` that name the store and the action."""
+    try:
+        yield
+    except PolyvecError:
+        raise
+    except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+        raise translated(error, path, action) from error

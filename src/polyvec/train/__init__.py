@@ -1,0 +1,29 @@
+"""How encoders learn: objectives on embeddings, heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polyvec.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from polyvec.train import objectives as objectives
+    from polyvec.train.heads import MatryoshkaLinear as MatryoshkaLinear
+    from polyvec.train.objectives.contrastive import InfoNCE as InfoNCE
+    from polyvec.train.objectives.matryoshka import MatryoshkaCrossEntropy as MatryoshkaCrossEntropy
+    from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
+    from polyvec.train.objectives.prefix import prefix as prefix
+    from polyvec.train.sizes import halving_sizes as halving_sizes
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "InfoNCE": "polyvec.train.objectives.contrastive",
+        "MatryoshkaCrossEntropy": "polyvec.train.objectives.matryoshka",
+        "MatryoshkaLinear": "polyvec.train.heads",
+        "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
+        "halving_sizes": "polyvec.train.sizes",
+        "objectives": "polyvec.train.objectives",
+        "prefix": "polyvec.train.objectives.prefix",
+    },
+)

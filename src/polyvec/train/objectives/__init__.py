@@ -1,0 +1,21 @@
+"""Objectives: `nn.Module`s that take embeddings, never models, and return a scalar, so that they compose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polyvec.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from polyvec.train.objectives.contrastive import InfoNCE as InfoNCE
+    from polyvec.train.objectives.matryoshka import MatryoshkaCrossEntropy as MatryoshkaCrossEntropy
+    from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "InfoNCE": "polyvec.train.objectives.contrastive",
+        "MatryoshkaCrossEntropy": "polyvec.train.objectives.matryoshka",
+        "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
+    },
+)
