@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -87,9 +87,9 @@ def truncate(x: Given, size: int, normalize: bool = True) -> Given:
     """
     if is_tensor(x):
         check_size(size)
-        result, zeros = _truncate_tensor(x, size, normalize)
+        result, zeros = _truncate_tensor(cast("torch.Tensor", x), size, normalize)
         _warn_zeros(zeros, size)
-        return result  # type: ignore[return-value]
+        return cast(Given, result)
     matrix = as_matrix(x, "x", min_rows=0, dtype=None)
     sliced = matrix[:, : check_size(size, "size", matrix.shape[1])]
     if normalize:
@@ -100,7 +100,7 @@ def truncate(x: Given, size: int, normalize: bool = True) -> Given:
     return match_kind(sliced, x)
 
 
-class Truncate(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Truncate(TransformerMixin, BaseEstimator):
     """Truncation as a scikit-learn transformer, for pipelines and searches over the size.
 
     Args:
@@ -133,7 +133,7 @@ class Truncate(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None) -> Truncate:
         """Remember the width of `X` `(n, dim)`; `y` is ignored."""
         matrix = as_matrix(X, "X")
         check_size(self.n_components, "n_components", matrix.shape[1])
@@ -186,7 +186,7 @@ class Truncate(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         )
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> Truncate:
         """Read what `save` wrote.
 
         Raises:
@@ -217,7 +217,7 @@ class Truncate(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return int(width)
 
     def _checked(self, X: Any, width: int, what: str) -> np.ndarray:
-        matrix = as_matrix(X, "X")
+        matrix = as_matrix(X, "X", min_rows=0)
         if matrix.shape[1] != width:
             raise InvalidValueError(
                 f"X has {matrix.shape[1]} {what}, but Truncate is expecting {width} {what} as input; "

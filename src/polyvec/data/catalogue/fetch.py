@@ -22,7 +22,7 @@ from polyvec.data.catalogue.verify import RECORD, Fetched, record_of, wanted, wa
 
 Source = Callable[..., Fetched]
 _SOURCES = {
-    "bundled": "polyvec.data.catalogue.sources.generated.fetch_generated",
+    "bundled": "polyvec.data.catalogue.sources.generated.fetch_bundled",
     "debian": "polyvec.data.catalogue.sources.debian.fetch_package",
     "debian-index": "polyvec.data.catalogue.sources.debian.fetch_index",
     "generated": "polyvec.data.catalogue.sources.generated.fetch_generated",

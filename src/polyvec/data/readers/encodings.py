@@ -73,7 +73,9 @@ def check_encoding(encoding: str | None) -> None:
         known = codecs.lookup(encoding)
         "a".encode(known.name)
     except (LookupError, ValueError) as error:
-        raise InvalidValueError(f"encoding {encoding!r} is not known; use a name such as 'utf-8' or 'cp1252'") from error
+        raise InvalidValueError(
+            f"encoding {encoding!r} is not known; use a name such as 'utf-8' or 'cp1252'"
+        ) from error
 
 
 def clean_text(text: str) -> str:
@@ -110,7 +112,9 @@ def _find(raw: BinaryIO, file: SourceFile, context: ReadContext, declared: str |
     if chosen is None:
         for signature, kind in SIGNATURES:
             if start.startswith(signature):
-                raise FormatError(f"{name} is {kind}, not text, whatever its name says; give it the right suffix or convert it")
+                raise FormatError(
+                    f"{name} is {kind}, not text, whatever its name says; give it the right suffix or convert it"
+                )
         chosen = "utf-8"
         forced = False
     else:
@@ -184,7 +188,9 @@ def _count(survey: _Survey, text: str, position: int) -> None:
 
 def _require_text(survey: _Survey, name: str) -> None:
     if survey.controls > MAX_CONTROL_SHARE * survey.characters:
-        raise FormatError(f"{name} is not text: {survey.controls:,} of {survey.characters:,} characters are control codes")
+        raise FormatError(
+            f"{name} is not text: {survey.controls:,} of {survey.characters:,} characters are control codes"
+        )
 
 
 def _fits(raw: BinaryIO, encoding: str) -> bool:
@@ -230,5 +236,5 @@ def _guesses(raw: BinaryIO, broken: int) -> list[str]:
 
 
 def open_text(raw: BinaryIO, encoding: TextEncoding, *, newline: str | None = None) -> io.TextIOWrapper:
-    """A text stream over an open file; `newline=None` turns every kind of line end into `\\n`."""
+    """A text stream over an open file; `newline=None` turns every kind of line end into a line feed."""
     return io.TextIOWrapper(raw, encoding=encoding.name, errors=encoding.errors, newline=newline)

@@ -38,7 +38,7 @@ def read_whole(stream: TextIO, file: SourceFile) -> str:
     text = stream.read(limit + 1)
     if len(text) > limit:
         raise FormatError(
-            f"{printable(file.path)} is longer than {limit:,} characters, too much for one document; split it into files"
+            f"{printable(file.path)} is longer than {limit:,} characters, too much for one document; split it"
         )
     return text
 

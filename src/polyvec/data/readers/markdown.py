@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from polyvec.data.documents import Document, Scalar
 from polyvec.data.readers.context import ReadContext
@@ -46,7 +47,7 @@ def _front_matter(text: str, file: SourceFile, context: ReadContext) -> tuple[di
     found = _FRONT_MATTER.match(text[: MAX_FRONT_MATTER_CHARACTERS + 8])
     if not found:
         return {}, text
-    parsed = _parse_toml(found[2]) if found[1] == "+++" else _parse_yaml(found[2])
+    parsed: Mapping[Any, object] | None = (_parse_toml if found[1] == "+++" else _parse_yaml)(found[2])
     if parsed is None:
         return {}, text
     values: dict[str, Scalar] = {}
@@ -59,16 +60,16 @@ def _front_matter(text: str, file: SourceFile, context: ReadContext) -> tuple[di
     return values, text[found.end() :]
 
 
-def _parse_toml(source: str) -> Mapping[object, object] | None:
+def _parse_toml(source: str) -> dict[str, object] | None:
     import tomllib
 
     try:
-        return dict(tomllib.loads(source))
+        return tomllib.loads(source)
     except (ValueError, RecursionError):
         return None
 
 
-def _parse_yaml(source: str) -> Mapping[object, object] | None:
+def _parse_yaml(source: str) -> dict[Any, object] | None:
     import yaml  # type: ignore[import-untyped]
 
     # Aliases could make a few lines expand to gigabytes; front matter has no use for them.

@@ -32,15 +32,19 @@ def open_binary(file: SourceFile, context: ReadContext) -> Iterator[BinaryIO]:
     """
     with ExitStack() as stack:
         try:
-            raw = _standard_input(stack) if file.path == Path(STANDARD_INPUT) else stack.enter_context(open(file.path, "rb"))
+            raw = (
+                _standard_input(stack)
+                if file.path == Path(STANDARD_INPUT)
+                else stack.enter_context(open(file.path, "rb"))
+            )
             context.position = raw.tell
             yield cast(BinaryIO, stack.enter_context(gzip.GzipFile(fileobj=raw))) if file.compressed else raw
         except PolyvecError:
             raise
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise FormatError(
-                f"{printable(file.path)} is not a whole gzip file ({error}); compress it again, or drop the .gz if it is "
-                "not compressed"
+                f"{printable(file.path)} is not a whole gzip file ({error}); compress it again, or drop the .gz if "
+                "it is not compressed"
             ) from error
         except UnicodeError as error:
             raise FormatError(f"{printable(file.path)} cannot be decoded: {error}; name its encoding") from error
@@ -51,7 +55,8 @@ def open_binary(file: SourceFile, context: ReadContext) -> Iterator[BinaryIO]:
 
 
 def _standard_input(stack: ExitStack) -> BinaryIO:
-    spool = stack.enter_context(tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES))
+    spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - the stack closes it
+    stack.callback(spool.close)
     shutil.copyfileobj(sys.stdin.buffer, spool, BLOCK_BYTES)
     spool.seek(0)
     return cast(BinaryIO, spool)

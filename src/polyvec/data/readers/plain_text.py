@@ -41,7 +41,9 @@ def _documents(text: str, file: SourceFile, context: ReadContext) -> Iterator[Do
 
 
 def _titled_documents(page: TitledPage, file: SourceFile, context: ReadContext) -> Iterator[Document]:
-    context.report.note(f"{file.source}: a page of titled paragraphs, split into {len(page.entries):,} titled documents")
+    context.report.note(
+        f"{file.source}: a page of titled paragraphs, split into {len(page.entries):,} titled documents"
+    )
     context.report.leave_out(file.source, "stray lines", len(page.strays), page.strays)
     used: set[str] = set()
     repeats: dict[str, int] = {}

@@ -139,7 +139,9 @@ class ReadReport:
     def _passed_over(self) -> list[str]:
         passed = []
         if self.unsupported:
-            common = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in self.unsupported.most_common(5))
+            common = ", ".join(
+                f"{count} {suffix or 'without suffix'}" for suffix, count in self.unsupported.most_common(5)
+            )
             passed.append(f"{_count(self.unsupported.total(), 'file')} of other kinds ({common})")
         for count, name in (
             (self.ignored, "ignored by pattern"),

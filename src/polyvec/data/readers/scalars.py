@@ -20,8 +20,8 @@ def to_scalar(value: object) -> tuple[bool, Scalar]:
     """`(kept, scalar)` for a value of a record.
 
     Numbers that are not finite mean "missing" in tables and become `None`; integers beyond 64 bits become text; times
-    become ISO 8601 text; lists and objects become JSON up to `limits.MAX_NESTED_CHARACTERS`. Longer ones, and bytes that
-    are not text, are not kept.
+    become ISO 8601 text; lists and objects become JSON up to `limits.MAX_NESTED_CHARACTERS`. Longer ones, and
+    bytes that are not text, are not kept.
     """
     if value is None or isinstance(value, bool):
         return True, value

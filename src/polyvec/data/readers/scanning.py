@@ -81,7 +81,9 @@ def scan(
     for root in roots:
         root.files = [file for file in root.files if _first_time(file, seen, report)]
     _separate(roots)
-    files = _distinct([replace(file, source=label) for root in roots for file, label in zip(root.files, root.labels(), strict=True)])
+    files = _distinct(
+        [replace(file, source=label) for root in roots for file, label in zip(root.files, root.labels(), strict=True)]
+    )
     report.found += len(files)
     return files
 
@@ -145,14 +147,16 @@ class _Selection:
             if _MAGIC.search(name):
                 return self._matches(str(path))
             advice = "; download it first" if re.match(r"[a-z]+://", name) else ""
-            raise FileProblemError(f"cannot read {printable(name)}: no such file or folder; check the path{advice}") from error
+            raise FileProblemError(
+                f"cannot read {printable(name)}: no such file or folder; check the path{advice}"
+            ) from error
         except OSError as error:
             raise file_problem(error, printable(name), "read") from error
         if stat.S_ISDIR(status.st_mode):
             return _Root(_absolute(path), self._folder(path, self._include, self._patterns, None))
         if not stat.S_ISREG(status.st_mode):
             raise FileProblemError(
-                f"cannot read {printable(name)}: not a regular file or folder; pipe its content in and name the source -"
+                f"cannot read {printable(name)}: no regular file or folder; pipe its content in and name the source -"
             )
         if not os.access(path, os.R_OK):  # said now rather than after the files before it were read
             raise file_problem(PermissionError(errno.EACCES, "no permission"), printable(name), "read")
@@ -181,7 +185,9 @@ class _Selection:
         base = Path(*parts[:first]) if first else Path()
         rest = parts[first:]
         if not base.is_dir():
-            raise FileProblemError(f"cannot read {printable(pattern)}: there is no folder {printable(base)}; check the path")
+            raise FileProblemError(
+                f"cannot read {printable(pattern)}: there is no folder {printable(base)}; check the path"
+            )
         fixed = rest[: rest.index("**")] if "**" in rest else rest
 
         def enter(relative: str) -> bool:

@@ -147,7 +147,11 @@ def _title_like(line: str) -> bool:
     if line[0].isspace() or "\t" in line or _TIME.match(line):
         return False
     inner = line.rstrip(_CLOSING)
-    if not inner or inner[-1] in ".,;:…。，、；：" or (inner != line and line[-1] not in ")]》」』" and inner[-1] in "!?"):
+    if (
+        not inner
+        or inner[-1] in ".,;:…。，、；："
+        or (inner != line and line[-1] not in ")]》」』" and inner[-1] in "!?")
+    ):
         return False
     if not (line[0].isalnum() or line[0] in _OPENING):
         return False

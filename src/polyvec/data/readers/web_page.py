@@ -22,15 +22,20 @@ UNSEEN = frozenset(
 )
 """Elements whose content no reader of a page sees as text."""
 
+HEAD_CONTENT = frozenset({"title", "meta", "link", "base", "style", "script", "noscript", "template", "object"})
+
 FURNITURE = frozenset({"nav", "menu", "dialog", "select", "datalist", "button"})
 """Elements around the text rather than of it; kept when the page has no other text."""
+
+NEVER_TEXT = frozenset({"script", "style", "template", "head"})
+"""All that is left out of a page whose other elements cannot be told apart, because one is never closed."""
 
 VOID = frozenset(
     {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr"}
 )
 PARAGRAPHS = frozenset(
-    {"p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "table", "ul", "ol", "dl", "section", "article", "hr",
-     "figure", "header", "footer", "main", "aside", "form", "details", "address", "fieldset"}
+    {"p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "table", "ul", "ol", "dl", "section", "article",
+     "hr", "figure", "header", "footer", "main", "aside", "form", "details", "address", "fieldset"}
 )  # fmt: skip
 LINES = frozenset({"div", "li", "tr", "br", "dt", "dd", "caption", "figcaption", "summary", "legend", "option", "body"})
 CELLS = frozenset({"td", "th"})
@@ -41,7 +46,7 @@ _DROPPED = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style|template|noscript)\b[^<>]*>.*?(?:</\1[^<>]*>|\Z)|<[!?][^<>]*>",
     re.DOTALL | re.IGNORECASE,
 )
-_NOT_A_TAG = re.compile(r"""<(?!/?[a-zA-Z](?:[^<>"']|"[^"<>]{0,65536}"|'[^'<>]{0,65536}')*>)""")
+_NOT_A_TAG = re.compile(r"""<(?!/?[a-zA-Z](?:[^<>]*+>|(?>[^<>"']++|"[^"]*+"|'[^']*+')*+>))""")
 _CHARSET = re.compile(rb"""<meta[^>]{0,512}?charset\s{0,8}=\s{0,8}["']?\s{0,8}([a-zA-Z0-9_.:-]{2,40})""", re.IGNORECASE)
 _WIDER = {
     "iso8859-1": "cp1252",
@@ -64,11 +69,9 @@ def read_web_page(file: SourceFile, context: ReadContext) -> Iterator[Document]:
         title, text = visible_text(markup)
     except (ValueError, AssertionError, IndexError, TypeError, RecursionError) as error:
         raise FormatError(f"{printable(file.path)} cannot be parsed as HTML: {error}") from error
-    if not text:
-        if not title:
-            raise FormatError(f"{printable(file.path)} has no visible text")
-        title, text = None, title
-    yield Document(file.id_prefix, text, title, file.source)
+    if not text and not title:
+        raise FormatError(f"{printable(file.path)} has no visible text")
+    yield Document(file.id_prefix, text or title or "", title if text else None, file.source)
 
 
 def declared_encoding(raw: BinaryIO) -> str | None:
@@ -87,24 +90,26 @@ def declared_encoding(raw: BinaryIO) -> str | None:
 
 def visible_text(markup: str) -> tuple[str | None, str]:
     """`(title, text)` of a page: entities decoded, one empty line between paragraphs, white space collapsed."""
-    title, text = _parse(markup, FURNITURE)
-    if not text:  # the page is nothing but furniture, or a menu that is never closed swallowed it
-        title, text = _parse(markup, frozenset())
-    return title, text
-
-
-def _parse(markup: str, furniture: frozenset[str]) -> tuple[str | None, str]:
-    parser = _VisibleText(furniture)
     # The standard parser takes quadratic time over tags that never end: what is no whole tag is made plain text first.
-    parser.feed(_NOT_A_TAG.sub("&lt;", _DROPPED.sub(" ", markup)))
+    markup = _NOT_A_TAG.sub("&lt;", _DROPPED.sub(" ", markup))
+    page = _parse(markup, UNSEEN | FURNITURE)
+    if page.swallowed or not page.text:  # an element that is never closed, or nothing but furniture
+        page = _parse(markup, NEVER_TEXT)
+    return page.title, page.text
+
+
+def _parse(markup: str, left_out: frozenset[str]) -> _VisibleText:
+    parser = _VisibleText(left_out)
+    parser.feed(markup)
     parser.close()
-    return parser.title, parser.text
+    return parser
 
 
 class _VisibleText(HTMLParser):
-    def __init__(self, furniture: frozenset[str]) -> None:
+    def __init__(self, left_out: frozenset[str]) -> None:
         super().__init__(convert_charrefs=True)
-        self._left_out = UNSEEN | furniture
+        self.swallowed = False
+        self._left_out = left_out
         self._open: list[tuple[str, bool]] = []
         self._open_count: Counter[str] = Counter()
         self._hidden = 0
@@ -133,12 +138,15 @@ class _VisibleText(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag in CLOSED_BY_NEXT and self._open and self._open[-1][0] == tag:
             self._close_last()
-        if tag == "p" or tag in PARAGRAPHS:
+        if tag in PARAGRAPHS:
             while self._open and self._open[-1][0] == "p":
                 self._close_last()
-        if tag == "body" and self._open and self._open[-1][0] == "head":
-            self._close_last()
-        if tag in ("title", "h1") and not self._titles[tag]:
+        if tag not in HEAD_CONTENT:
+            while self._open_count["head"] and self._open[-1][0] in ("title", "head"):
+                self._close_last()
+        if self._collecting and (tag in PARAGRAPHS or tag in LINES):
+            self._collecting = None
+        if not self._titles.get(tag, True) and not (self._open_count["svg"] if tag == "title" else self._hidden):
             self._collecting = tag
         self._separate(tag)
         if tag not in VOID:
@@ -155,34 +163,37 @@ class _VisibleText(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if self._open_count[tag]:
-            while self._open and self._open[-1][0] != tag:
-                self._close_last()
+            while self._open[-1][0] != tag:
+                self._close_last(forced=True)
             self._close_last()
         if tag == self._collecting:
             self._collecting = None
-        self._separate(tag)
+        self._separate(tag, end=True)
 
     def handle_data(self, data: str) -> None:
         if self._collecting:
             self._titles[self._collecting].append(data)
         if self._hidden or self._collecting == "title":
             return
-        if self._open_count["pre"]:
-            data = data.replace("\n", "\n\x01")
-        else:
-            data = re.sub(r"\s+", " ", data)
-        self._pieces.append(data)
+        pre = self._open_count["pre"] > 0
+        self._pieces.append(data.replace("\n", "\n\x01") if pre else re.sub(r"\s+", " ", data))
 
-    def _close_last(self) -> None:
+    def close(self) -> None:
+        super().close()
+        while self._open:
+            self._close_last(forced=True)
+
+    def _close_last(self, forced: bool = False) -> None:
         tag, hidden = self._open.pop()
+        self.swallowed |= forced and tag in self._left_out and tag not in NEVER_TEXT
         self._open_count[tag] -= 1
         self._hidden -= hidden
 
-    def _separate(self, tag: str) -> None:
+    def _separate(self, tag: str, end: bool = False) -> None:
         if self._hidden:
             return
         if tag in PARAGRAPHS:
-            self._pieces.append("\n\n\x01" if tag == "pre" else "\n\n")
+            self._pieces.append("\n\n\x01" if tag == "pre" and not end else "\n\n")
         elif tag in LINES:
             self._pieces.append("\n")
         elif tag in CELLS:

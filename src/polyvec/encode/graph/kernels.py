@@ -13,6 +13,7 @@ from numba import njit, prange
 from polyvec.encode.graph.prefetch import prefetch
 
 _AHEAD = 16  # edges; enough to cover a trip to memory, measured best of 4, 8, 16, 32
+_TOGETHER = 16  # walks
 _LINE = 64  # bytes that one prefetch brings
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -125,14 +126,16 @@ def _neighbour(indptr: Any, indices: Any, sums: Any, node: Any, chance: Any) -> 
 @njit(cache=True, parallel=True)
 def walk(indptr: Any, indices: Any, sums: Any, starts: Any, keys: Any, out: Any) -> None:
     """Fill each row of `out` with a walk; draw t of stream `keys[w]` chooses step t of walk w."""
-    length = out.shape[1]
-    for number in prange(len(starts)):
-        node = np.int64(starts[number])
-        counter = keys[number]
-        out[number, 0] = node
+    walks, length = out.shape
+    for group in prange((walks + _TOGETHER - 1) // _TOGETHER):
+        first, last = group * _TOGETHER, min((group + 1) * _TOGETHER, walks)
+        for number in range(first, last):
+            out[number, 0] = starts[number]
         for step in range(1, length):
-            counter += _STEP
-            if node >= 0:
-                chance = np.float64(_mixed(counter) >> np.uint64(11)) * 2.0**-53
-                node = np.int64(_neighbour(indptr, indices, sums, node, chance))
-            out[number, step] = node
+            for number in range(first, last):  # steps of several walks overlap their waits for memory
+                node = out[number, step - 1]
+                if node >= 0:
+                    bits = _mixed(keys[number] + np.uint64(step) * _STEP)
+                    chance = np.float64(bits >> np.uint64(11)) * 2.0**-53
+                    node = _neighbour(indptr, indices, sums, node, chance)
+                out[number, step] = node

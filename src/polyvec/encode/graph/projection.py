@@ -6,13 +6,16 @@ Source: Li, Hastie and Church 2006 (density 1/sqrt(n)), Achlioptas 2003 (density
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.encode.graph.checks import positive_int
 from polyvec.encode.graph.streams import draw, purpose_key, resolve_seed, row_keys, unit_interval
 
+Floats = npt.NDArray[np.floating]
 _BLOCK_ROWS = 1 << 16
+DENSE_FROM = 0.25  # share of non-zeros from which a dense matrix is smaller and faster
 
 
 def projection_density(density: str | float, rows: int) -> float:
@@ -63,6 +66,16 @@ def sparse_projection(
         for start in range(first_row, first_row + count, _BLOCK_ROWS)
     ]
     return blocks[0] if len(blocks) == 1 else sp.csr_array(sp.vstack(blocks, format="csr"))
+
+
+def dense_projection(rows: int, dim: int, *, density: float, seed: int, purpose: str = "node projection") -> Floats:
+    """`sparse_projection` as a dense matrix `(rows, dim)`, float32, filled in blocks of rows."""
+    out = np.empty((rows, dim), dtype=np.float32)
+    for first in range(0, rows, _BLOCK_ROWS):
+        count = min(_BLOCK_ROWS, rows - first)
+        block = sparse_projection(count, dim, density=density, seed=seed, first_row=first, purpose=purpose)
+        block.toarray(out=out[first : first + count])
+    return out
 
 
 def _block(key: np.uint64, start: int, stop: int, dim: int, probability: float) -> sp.csr_array:

@@ -36,7 +36,7 @@ def parts_of(graph: Any, directed: bool | None) -> Parts:
     if sp.issparse(graph):
         return Parts(graph)
     if isinstance(graph, GraphData):
-        return Parts(graph.adjacency, list(graph.names))
+        return Parts(graph.adjacency, graph.names.tolist())
     if isinstance(graph, tuple) and len(graph) in (2, 3):
         return edge_parts(*graph[:2], graph[2] if len(graph) == 3 else None, None, bool(directed), "sum")
     networkx = sys.modules.get("networkx")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -108,16 +108,19 @@ class Graph:
         names = None if self.names is None else [self.names[position] for position in kept]
         return Graph(part, names, self.directed), kept
 
-    def position(self, name: Any) -> int:
-        """The row of the node with this name.
+    def positions(self, names: Iterable[Any]) -> npt.NDArray[np.int64]:
+        """The rows of the nodes with these names.
 
         Raises:
-            NotFoundError: No such node, or the nodes have no names.
+            NotFoundError: The nodes have no names, or one is not among them.
         """
-        for position, known in enumerate(self.names if self.names is not None else ()):
-            if known == name:
-                return position
-        raise NotFoundError(f"name: no node is called {name!r}" + ("; the nodes have no names" if self.names is None else ""))
+        if self.names is None:
+            raise NotFoundError("names: the nodes of this graph have no names, only numbers")
+        known = {name: position for position, name in enumerate(self.names)}
+        try:
+            return np.array([known[name] for name in names], dtype=np.int64)
+        except KeyError as error:
+            raise NotFoundError(f"names: no node is called {error.args[0]!r}") from error
 
 
 def as_graph(graph: Any, *, directed: bool | None = False) -> Graph:
@@ -172,11 +175,13 @@ def canonical(matrix: Any, name: str = "graph") -> sp.csr_array:
     """A scipy sparse matrix as checked float32 CSR: sorted, duplicates added up, no zeros; a copy only where one is needed."""
     if matrix.dtype.kind not in "fiub":
         raise InvalidTypeError(f"{name}: got edge weights of type {matrix.dtype}, needs real numbers")
+    if matrix.dtype.kind != "f":  # before anything is added up: small integers would overflow
+        matrix = matrix.astype(np.float32)
     rows = sp.csr_array(matrix)
     if not rows.has_canonical_format:
         rows = rows.copy()
         rows.sum_duplicates()
-    if rows.data.dtype.kind in "fi" and rows.nnz and not rows.data.min() >= 0:  # also true for NaN
+    if rows.nnz and not rows.data.min() >= 0:  # also true for NaN
         finite = bool(np.isfinite(rows.data).all())
         raise InvalidValueError(
             f"{name}: got {'a negative' if finite else 'a NaN or infinite'} edge weight, needs finite weights >= 0; "

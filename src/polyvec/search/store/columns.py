@@ -30,7 +30,8 @@ _WIDTH = {"bool": 0, "int": 0, "float": 1, "text": 2}
 _INT64 = 1 << 63
 
 MAX_COLUMNS = 256
-"""Keys beyond this many get no filter column: JSON lines with free-form keys must not make a table of 10,000 columns."""
+"""Keys beyond this many get no filter column: JSON lines with free-form keys must not make a table of 10,000 columns.
+Keys beyond this many get no filter column: JSON lines with free-form keys must not make a table of 10,000 columns."""
 
 
 def column_name(key: str, kind: str) -> str:
@@ -70,7 +71,8 @@ def clean_metadata(document: Document) -> dict[str, Scalar]:
     """A document's metadata as plain Python values; dates become ISO text, NumPy scalars Python's.
 
     Raises:
-        InvalidTypeError: A key that is not text, or a value that is not one of text, number, truth value, date or `None`.
+        InvalidTypeError: A key that is not text, or a value that is not one of text, number, truth value, date or
+            `None`.
     """
     clean: dict[str, Scalar] = {}
     for key, value in document.metadata.items():
@@ -84,8 +86,8 @@ def clean_metadata(document: Document) -> dict[str, Scalar]:
             value = value.isoformat()
         if value is not None and not isinstance(value, (str, int, float)):
             raise InvalidTypeError(
-                f"metadata of document {document.id!r}: {key!r} is {type(value).__name__}, needs text, a number, a truth "
-                "value or None; join lists into one text"
+                f"metadata of document {document.id!r}: {key!r} is {type(value).__name__}, needs text, a number, a "
+                "truth value or None; join lists into one text"
             )
         clean[key] = value
     return clean

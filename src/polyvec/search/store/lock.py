@@ -19,7 +19,8 @@ class WriterLock:
     """Lets one writer in at a time, among threads and processes of one machine.
 
     The operating system drops the lock when its process ends, also by `kill -9`, so that a stale lock cannot exist. The
-    same thread may take it again while it holds it. Readers need no lock: they read a version, and versions do not change.
+    same thread may take it again while it holds it. Readers need no lock: they read a version, and versions do not
+    change.
 
     Args:
         path: The lock file; `None` (object storage) locks among the threads of this object only, and LanceDB's own
@@ -68,7 +69,9 @@ class WriterLock:
         except BaseException:  # also Ctrl-C while waiting
             os.close(handle)
             raise
-        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, only the holder's name is missing
+        with contextlib.suppress(
+            OSError
+        ):  # a full disk: the lock holds all the same, only the holder's name is missing
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"process {os.getpid()}\n".encode(), 0)
         return handle

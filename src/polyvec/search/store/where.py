@@ -1,9 +1,9 @@
 """Filters: a condition in SQL's syntax is read, its columns are checked, and it is written anew for LanceDB.
 
-LanceDB parses a condition as one expression, which can neither change data nor read files. This reader adds what it does
-not do: it refuses a second statement and comments (LanceDB silently ignores what follows a `;`), maps metadata keys to
-their columns, names the columns that exist when one does not, and bounds the size, since its parser overflows the stack on
-very deep expressions.
+LanceDB parses a condition as one expression, which can neither change data nor read files. This reader adds what it
+does not do: it refuses a second statement and comments (LanceDB silently ignores what follows a `;`), maps metadata
+keys to their columns, names the columns that exist when one does not, and bounds the size, since its parser overflows
+the stack on very deep expressions.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WORDS = {
 _TYPED_TEXT = {"date", "interval", "time", "timestamp"}
 
 MAX_CHARACTERS = 1_000_000
-MAX_CONNECTIVES = 500
+MAX_KEYWORDS = 500
 MAX_ARITHMETIC = 50
 MAX_DEPTH = 40
 
@@ -51,20 +51,16 @@ def _column(name: str, columns: Mapping[str, str]) -> str:
     if len(alike) == 1:
         return columns[alike[0]]
     close = difflib.get_close_matches(name, columns, n=1)
-    meant = f"; did you mean {close[0]!r}?" if close else ""
-    raise InvalidValueError(
-        f"where: there is no column {name!r}{meant} The columns are: {', '.join(columns)}"
-        if meant
-        else f"where: there is no column {name!r}; the columns are: {', '.join(columns)}"
-    )
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    raise InvalidValueError(f"where: there is no column {name!r}{meant}; the columns are: {', '.join(columns)}")
 
 
 def rewrite_where(where: str, columns: Mapping[str, str]) -> str:
     """The condition with every column replaced by the stored column's quoted name.
 
     Args:
-        where: A condition, for example `section = 'utils' AND year > 2019`. Text stands in single quotes; a column whose
-            name is not a plain word stands in double quotes or backticks. Comparisons, `AND`, `OR`, `NOT`, `IN`,
+        where: A condition, for example `section = 'utils' AND year > 2019`. Text stands in single quotes; a column
+            whose name is not a plain word stands in double quotes or backticks. Comparisons, `AND`, `OR`, `NOT`, `IN`,
             `BETWEEN`, `LIKE`, `ILIKE`, `IS NULL`, arithmetic, `CAST` and DataFusion's scalar functions work.
         columns: The name that users write -> the stored column's name.
 
@@ -123,17 +119,28 @@ def _tokens(where: str) -> list[tuple[str, str]]:
 
 
 def _check_size(tokens: list[tuple[str, str]]) -> None:
-    connectives = arithmetic = depth = deepest = 0
-    for kind, value in tokens:
+    keywords = comparisons = arithmetic = depth = deepest = 0
+    for number, (kind, value) in enumerate(tokens):
         if kind == "word":
-            connectives += value.lower() in {"and", "or", "not"}
+            keywords += value.lower() in _WORDS - {"false", "null", "true"}
         elif kind == "operator":
-            arithmetic += value in {"+", "-", "*", "/", "%", "||"}
+            comparisons += value in {"=", "<", ">", "<=", ">=", "<>", "!="}
+            arithmetic += value in {"+", "-", "*", "/", "%", "||"} and not _is_sign(tokens, number)
             depth += (value == "(") - (value == ")")
             deepest = max(deepest, depth)
-    if connectives > MAX_CONNECTIVES:
-        raise _problem(f"has {connectives} AND, OR and NOT, at most {MAX_CONNECTIVES} are possible; use IN for lists")
-    if arithmetic > MAX_ARITHMETIC:
-        raise _problem(f"has {arithmetic} arithmetic operators, at most {MAX_ARITHMETIC} are possible")
-    if deepest > MAX_DEPTH:
-        raise _problem(f"has brackets {deepest} deep, at most {MAX_DEPTH} are possible")
+    for count, limit, what in (
+        (keywords, MAX_KEYWORDS, "keywords (AND, OR, NOT, ...); use IN for lists"),
+        (comparisons, MAX_KEYWORDS, "comparisons; use IN for lists"),
+        (arithmetic, MAX_ARITHMETIC, "arithmetic operators"),
+        (deepest, MAX_DEPTH, "brackets inside each other"),
+    ):
+        if count > limit:
+            raise _problem(f"has {count} and at most {limit} are possible: {what}")
+
+
+def _is_sign(tokens: list[tuple[str, str]], number: int) -> bool:
+    """Whether the minus at `number` is the sign of a literal, as in a list of negative numbers."""
+    if tokens[number][1] != "-" or number == 0 or number + 1 == len(tokens):
+        return False
+    before = tokens[number - 1]
+    return before[0] == "operator" and before[1] in {"(", ","} and tokens[number + 1][0] == "number"

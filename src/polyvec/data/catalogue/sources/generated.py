@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 
 from polyvec.data.catalogue.entries import Entry
+from polyvec.data.catalogue.sources.wheel import fetch_wheel
 from polyvec.data.catalogue.verify import Fetched
 
 
@@ -15,3 +16,9 @@ def fetch_generated(entry: Entry, folder: Path, *, offline: bool, refresh: bool)
     generator = getattr(importlib.import_module(module), name)
     version = generator(folder, **entry.options)
     return Fetched(str(version), entry.generator)
+
+
+def fetch_bundled(entry: Entry, folder: Path, *, offline: bool, refresh: bool) -> Fetched:
+    """Data that come with a package polyvec uses: of its code where there is a generator, else of its installed files."""
+    fetch = fetch_generated if entry.generator else fetch_wheel
+    return fetch(entry, folder, offline=offline, refresh=refresh)

@@ -1,0 +1,1 @@
+"""What makes the data that are not fetched: `(folder, **options) -> version`, one module a process."""

@@ -1,0 +1,127 @@
+"""Finding a store: what lies at a path, and opening its table."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from polyvec.core.errors import InvalidTypeError, StoreError
+from polyvec.core.files import atomic_directory, file_problem
+from polyvec.search.store.layout import TABLE
+from polyvec.search.store.lock import WriterLock
+from polyvec.search.store.problems import store_problems
+
+LOCK_FILE = ".polyvec.lock"
+
+
+class Place:
+    """Where a store lies: a folder, or an address that LanceDB understands (`s3://...`, `gs://...`).
+
+    Only the lock, the size on disk and the checks for clear messages need a folder; the data go through LanceDB alone.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise InvalidTypeError(f"path: got {type(path).__name__}, needs the path of a folder")
+        text = os.fspath(path)
+        self.address = text
+        self.folder: Path | None = None if "://" in text else Path(text).expanduser().absolute()
+        self._connection: Any = None
+
+    def __str__(self) -> str:
+        return self.address
+
+    @property
+    def lock_path(self) -> Path | None:
+        """The lock file, or `None` on object storage."""
+        return None if self.folder is None else self.folder / LOCK_FILE
+
+    def connection(self) -> Any:
+        """LanceDB's connection; the folder must exist, as LanceDB would create it."""
+        if self._connection is None:
+            import lancedb
+
+            self._connection = lancedb.connect(self.address if self.folder is None else str(self.folder))
+        return self._connection
+
+    def open_table(self) -> Any:
+        """The table at its newest version, as a handle of its own."""
+        return self.connection().open_table(TABLE)
+
+    def has_table(self) -> bool:
+        """Whether there is a table that can be opened; a creation that was killed half-way leaves none."""
+        if self.folder is not None:
+            versions = self.folder / f"{TABLE}.lance" / "_versions"
+            try:
+                return any(entry.name.endswith(".manifest") for entry in os.scandir(versions))
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+            except OSError as error:
+                raise file_problem(error, versions, "read") from error
+        with store_problems(self.address, "open"):
+            return TABLE in self.connection().list_tables().tables
+
+    def check_readable(self) -> None:
+        """Raise `StoreError` that says what is there instead of a store."""
+        create = f"create one with: polyvec index SOURCE --to {self.address}"
+        if self.folder is not None and not self.folder.exists():
+            raise StoreError(
+                f"{self.address}: there is no such folder, so no index to open; check the path, or {create}"
+            )
+        if self.folder is not None and not self.folder.is_dir():
+            raise StoreError(f"{self.address}: is a file, and an index is a folder; check the path, or {create}")
+        if not self.has_table():
+            if self.folder is not None and (self.folder / f"{TABLE}.lance").exists():
+                raise StoreError(
+                    f"{self.address}: the index was never finished (its creation was interrupted); {create}"
+                )
+            empty = self.folder is not None and not any(self.folder.iterdir())
+            raise StoreError(
+                f"{self.address}: {'is an empty folder' if empty else 'holds no index'}; check the path, or {create}"
+            )
+
+    def make_folder(self) -> None:
+        """Create the folder for a new store; refuse one that holds other things.
+
+        Raises:
+            StoreError: There is a file, or a folder with other content.
+            FileProblemError: It cannot be created.
+        """
+        if self.folder is None:
+            return
+        try:
+            if self.folder.exists() and not self.folder.is_dir():
+                raise StoreError(f"{self.address}: is a file, and an index is a folder; choose another path")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            others = sorted({entry.name for entry in os.scandir(self.folder)} - {f"{TABLE}.lance", LOCK_FILE})
+        except OSError as error:
+            raise file_problem(error, self.address, "create") from error
+        if others:
+            raise StoreError(
+                f"{self.address}: holds other files ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); "
+                "choose a new or an empty folder for the index"
+            )
+
+    def copy_to(self, path: str | os.PathLike[str], lock: WriterLock) -> None:
+        """Copy the folder to `path`, which must not exist, while no writer is at it."""
+        target = Path(path)
+        if self.folder is None:
+            raise StoreError(f"{self.address}: is not in a folder; copy it with the tools of its storage")
+        if target.exists():
+            raise StoreError(f"{target}: exists; choose a path that does not")
+        with lock.hold(), atomic_directory(target) as temporary:
+            shutil.copytree(self.folder, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))
+
+    def bytes_on_disk(self) -> int | None:
+        """Bytes of all files, or `None` on object storage."""
+        if self.folder is None:
+            return None
+        total = 0
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # a writer cleaned up meanwhile
+                    total += Path(parent, name).stat().st_size
+        return total

@@ -1,0 +1,135 @@
+"""One version of a store, as readers see it: it does not change while it is read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from polyvec.search.store.columns import filter_columns
+from polyvec.search.store.layout import read_info, visible_columns
+from polyvec.search.store.where import rewrite_where
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryVectors:
+    """The vectors of one version in memory, in the order of the documents' positions.
+
+    `matrix` is float32 `(n, dim)`; with the cosine metric its rows have unit length (rows of zeros stay zeros).
+    """
+
+    row_ids: np.ndarray
+    positions: np.ndarray
+    matrix: np.ndarray
+
+
+class Snapshot:
+    """A version of the table, opened once; the vectors are read into memory when the first dense search wants them.
+
+    Args:
+        table: A LanceDB table that is not written to through this handle, so that it stays at its version.
+        path: The store's folder or address, for messages.
+    """
+
+    def __init__(self, table: Any, path: str) -> None:
+        self.table = table
+        self.path = path
+        self.version = int(table.version)
+        self.schema: pa.Schema = table.schema
+        self.info = read_info(self.schema, path)
+        self.kinds, self.replaced_columns = filter_columns(self.schema.names)
+        self.visible = visible_columns(self.kinds)
+        self._memory: MemoryVectors | None = None
+        self._memory_lock = threading.Lock()
+
+    @cached_property
+    def count(self) -> int:
+        """Number of documents."""
+        return int(self.table.count_rows())
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of all vectors as float32."""
+        return self.count * self.info.dim * 4
+
+    @cached_property
+    def indices(self) -> list[Any]:
+        """LanceDB's indexes of this version."""
+        return list(self.table.list_indices())
+
+    @property
+    def vector_index(self) -> Any | None:
+        """The index of the vectors, or `None`."""
+        return next((index for index in self.indices if list(index.columns) == ["vector"]), None)
+
+    @property
+    def keyword_index(self) -> Any | None:
+        """The keyword index, or `None` (a store whose creation was interrupted)."""
+        return next((index for index in self.indices if list(index.columns) == ["content"]), None)
+
+    def condition(self, where: str) -> str:
+        """A user's filter with this version's columns."""
+        return rewrite_where(where, {name: column for name, (column, _) in self.visible.items()})
+
+    def scan(self, columns: Sequence[str], condition: str | None = None) -> pa.Table:
+        """The columns, and `_rowid`, of all rows or of those that fulfil a condition of LanceDB's, as stored."""
+        query = self.table.search().select(list(columns)).with_row_id(True).limit(None)
+        if condition is not None:
+            query = query.where(condition, prefilter=True)
+        return query.to_arrow()
+
+    def rows(self, row_ids: Sequence[int] | np.ndarray, columns: Sequence[str]) -> pa.Table:
+        """The columns of these rows, in this order."""
+        if len(row_ids) == 0:
+            return pa.schema([self.schema.field(name) for name in columns]).empty_table()
+        wanted = [int(row) for row in row_ids]
+        found = self.table.take_row_ids(wanted).select(list(columns)).with_row_id().to_arrow()
+        place = {row: number for number, row in enumerate(found["_rowid"].to_pylist())}
+        return found.select(list(columns)).take(pa.array([place[row] for row in wanted]))
+
+    def memory(self) -> MemoryVectors:
+        """All vectors in memory; read once."""
+        with self._memory_lock:
+            if self._memory is None:
+                self._memory = self._load()
+            return self._memory
+
+    def _load(self) -> MemoryVectors:
+        matrix = np.empty((self.count, self.info.dim), dtype=np.float32)
+        row_ids = np.empty(self.count, dtype=np.uint64)
+        positions = np.empty(self.count, dtype=np.int64)
+        start = 0
+        query = self.table.search().select(["position", "vector"]).with_row_id(True).limit(None)
+        for batch in query.to_batches():
+            stop = start + len(batch)
+            matrix[start:stop] = vector_matrix(batch.column("vector"), self.info.dim)
+            row_ids[start:stop] = batch.column("_rowid").to_numpy()
+            positions[start:stop] = batch.column("position").to_numpy()
+            start = stop
+        if self.info.metric == "cosine":
+            normalize_rows(matrix)
+        if np.any(np.diff(positions) < 0):  # documents that were replaced lie at the end of the table
+            order = np.argsort(positions, kind="stable")
+            matrix, row_ids, positions = matrix[order], row_ids[order], positions[order]
+        return MemoryVectors(row_ids, positions, matrix)
+
+
+def vector_matrix(column: Any, dim: int) -> np.ndarray:
+    """A column of fixed-size lists as a float32 matrix `(n, dim)`."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):  # an empty chunked array stays one
+        return np.empty((0, dim), dtype=np.float32)
+    return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), dim)
+
+
+def normalize_rows(matrix: np.ndarray) -> None:
+    """Scale the rows of a float32 matrix to unit length, in place and in blocks; rows of zeros stay."""
+    for start in range(0, len(matrix), 65_536):
+        block = matrix[start : start + 65_536]
+        lengths = np.linalg.norm(block, axis=1, keepdims=True)
+        block /= np.where(lengths > 0, lengths, 1)
