@@ -126,7 +126,7 @@ BAD_COMMANDS = {
     "no place to write": ("index", "{tmp}/good.txt", "--to", "/proc/polyvec/i"),
     "target is a file": ("index", "{tmp}/good.txt", "--to", "{tmp}/good.txt"),
     "unknown model": ("index", "{tmp}/good.txt", "--to", "{tmp}/i", "--model", "no/such-model"),
-    "unknown data set": ("index", "data:nothing", "--to", "{tmp}/i"),
+    "unknown data set": ("index", "debian-packagess", "--to", "{tmp}/i"),
     "unknown option": ("index", "{tmp}/good.txt", "--to", "{tmp}/i", "--bogus"),
     "missing option": ("index", "{tmp}/good.txt"),
     "unknown command": ("indx",),

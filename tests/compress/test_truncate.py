@@ -1,3 +1,4 @@
+import json
 import warnings
 
 import numpy as np
@@ -116,6 +117,7 @@ class TestFunction:
 
 
 class TestTransformer:
+    @pytest.mark.usefixtures("own_messages")
     def test_scikit_learn_checks(self):
         expected = {
             "check_complex_data": "refused as a type, not as a value",
@@ -173,7 +175,14 @@ class TestTransformer:
         assert np.array_equal(again.transform(matrix), transformer.transform(matrix))
         with pytest.raises(FileProblemError, match="no such file"):
             Truncate.load(tmp_path / "missing.json")
-        for content in ("not json", "[1]", '{"format": "else"}', '{"format": "polyvec-truncate-1"}'):
+        state = json.loads((tmp_path / "truncate.json").read_text())
+        damaged = [
+            {"format": "else"},
+            {"format": state["format"]},
+            {**state, "n_components": 9},
+            {**state, "n_features_in": "8"},
+        ]
+        for content in ("not json", "[1]", *map(json.dumps, damaged)):
             (tmp_path / "bad.json").write_text(content)
             with pytest.raises(FormatError):
                 Truncate.load(tmp_path / "bad.json")

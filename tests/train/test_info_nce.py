@@ -63,7 +63,7 @@ def test_lengths_do_not_matter_and_pairs_that_agree_cost_less():
 
 def test_gradient_agrees_with_differences():
     given = tuple(value.requires_grad_() for value in batch())
-    assert torch.autograd.gradcheck(InfoNCE(0.3, symmetric=True), given)
+    assert torch.autograd.gradcheck(InfoNCE(0.3, symmetric=True), given, fast_mode=True)
 
 
 def test_one_pair_is_enough_with_negatives():

@@ -144,7 +144,9 @@ class TestWhatIsSliced:
 class TestGradient:
     def test_agrees_with_finite_differences(self):
         given = tuple(value.double().requires_grad_() for value in embeddings(3, rows=5))
-        assert torch.autograd.gradcheck(MatryoshkaLoss(InfoNCE(0.2, symmetric=True), SIZES, WEIGHTS).double(), given)
+        assert torch.autograd.gradcheck(
+            MatryoshkaLoss(InfoNCE(0.2, symmetric=True), SIZES, WEIGHTS).double(), given, fast_mode=True
+        )
 
     def test_coordinates_after_the_last_size_are_not_trained(self):
         first, second = (value.requires_grad_() for value in embeddings())
@@ -173,17 +175,19 @@ class TestGradient:
     def test_training_makes_short_prefixes_useful_and_plain_training_does_not(self):
         """A planted case: the signal can sit in any coordinate, only the nested loss moves it to the front."""
         generator = torch.Generator().manual_seed(0)
-        hidden = torch.randn(256, 4, generator=generator)
-        left = hidden @ torch.randn(4, 32, generator=generator) + 0.1 * torch.randn(256, 32, generator=generator)
-        right = hidden @ torch.randn(4, 32, generator=generator) + 0.1 * torch.randn(256, 32, generator=generator)
+        hidden = torch.randn(256, 16, generator=generator)
+        left, right = (
+            hidden @ torch.randn(16, 32, generator=generator) + 0.3 * torch.randn(256, 32, generator=generator)
+            for _ in range(2)
+        )
 
-        def recall(sizes):
+        def recall_at_4_coordinates(sizes):
             with torch.random.fork_rng():
                 torch.manual_seed(1)
-                towers = nn.ModuleList([nn.Linear(32, 16), nn.Linear(32, 16)])
+                towers = nn.ModuleList([nn.Linear(32, 32), nn.Linear(32, 32)])
             optimiser = torch.optim.Adam(towers.parameters(), 0.02)
             objective = MatryoshkaLoss(InfoNCE(), sizes)
-            for _ in range(100):
+            for _ in range(40):
                 loss = objective(towers[0](left[:192]), towers[1](right[:192]))
                 optimiser.zero_grad()
                 loss.backward()
@@ -191,7 +195,7 @@ class TestGradient:
             a, b = prefix(towers[0](left[192:]), 4), prefix(towers[1](right[192:]), 4)
             return ((a @ b.T).argmax(1) == torch.arange(64)).float().mean().item()
 
-        assert recall([2, 4, 8, 16]) > recall([16]) + 0.1
+        assert recall_at_4_coordinates([2, 4, 8, 16, 32]) > recall_at_4_coordinates([32]) + 0.2
 
 
 class TestModule:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DEMO_QUERIES = (
     "shrink the embedding table of a click-through model",
     "find the nearest vectors faster with fewer dimensions",
-    "what did my model learn when I have no labels",
+    "judge an encoder without any labels",
 )
 
 
@@ -62,22 +62,29 @@ def register(app: typer.Typer) -> None:
     app.command()(encode)
 
 
-def _encoder(model: str | None, precision: Precision = Precision.auto, chunk: bool = False) -> Any:
-    from polyvec.encode.text import DEFAULT_MODEL, Chunking, TextEncoder
+def _encoder(model: str | None, precision: Precision = Precision.auto) -> Any:
+    from polyvec.encode.text import DEFAULT_MODEL, TextEncoder
 
-    return TextEncoder(model or DEFAULT_MODEL, precision=precision.value, chunking=Chunking() if chunk else None)
+    return TextEncoder(model or DEFAULT_MODEL, precision=precision.value)
+
+
+def _report_dict(report: IndexReport) -> dict[str, Any]:
+    return {"documents": report.store.count() if report.store else 0, **report.to_dict()}
 
 
 def _print_report(report: IndexReport, quiet: bool) -> None:
     if quiet:
         return
-    counts = report.to_dict()
-    parts = [f"{counts[name]} {name}" for name in ("added", "updated", "unchanged", "removed") if counts.get(name)]
+    counts = _report_dict(report)
+    names = ("added", "updated", "metadata_updated", "unchanged", "removed")
+    parts = [f"{counts[name]} {name.replace('_', ' ')}" for name in names if counts[name]]
     out().print(
         f"{counts['documents']} documents in {report.path}: {', '.join(parts) or 'nothing changed'}", markup=False
     )
-    for line in report.lines():
+    for line in report.left_out:
         note(line)
+    if report.encoded:
+        note(f"{report.encoded} texts encoded in {report.encode_seconds:.1f} s, {report.seconds:.1f} s in all")
 
 
 def _print_hits(hits: Sequence[Hit], *, width: int = 100) -> None:
@@ -98,22 +105,21 @@ def demo(
     json: Json = False,
 ) -> None:
     """Index the bundled sample (the 65 research systems), run three searches, say where to go next."""
-    from polyvec.data.catalogue import load
+    from polyvec.encode.text import DEFAULT_MODEL
     from polyvec.search import index_sources
 
-    documents = load("systems")
-    encoder = _encoder(None)
-    report = index_sources(documents, to=to, encoder=encoder, show_progress=False if json else None)
-    store = report.open(encoder=encoder)
+    report = index_sources("systems", to, encoder=_encoder(None), show_progress=False if json else None)
+    store = report.store
+    assert store is not None
     answers = {query: store.search(query, k=3) for query in DEMO_QUERIES}
     if json:
         hits = {query: [hit.to_dict() for hit in found] for query, found in answers.items()}
-        print_json({"index": report.to_dict(), "searches": hits})
+        print_json({"index": _report_dict(report), "searches": hits})
         return
     console = out()
     console.print(
-        f"[bold]Indexed {len(documents)} descriptions of research systems into {to}/[/] "
-        f"({store.encoder_name}, {store.dim} dimensions)"
+        f"[bold]Indexed {store.count()} descriptions of research systems into {to}/[/] "
+        f"({DEFAULT_MODEL}, {store.dim} dimensions)"
     )
     for query, found in answers.items():
         console.print(f'\n[bold cyan]polyvec search {to} "{query}"[/]')
@@ -127,7 +133,7 @@ def demo(
 
 def index(
     sources: Annotated[
-        list[str], typer.Argument(help="Files, folders, globs, or data:NAME for a data set of the catalogue.")
+        list[str], typer.Argument(help="Files, folders, globs, or names of data sets of the catalogue.")
     ],
     to: Annotated[Path, typer.Option("--to", help="Folder of the index; made when missing.")],
     model: Model = None,
@@ -149,12 +155,14 @@ def index(
     json: Json = False,
 ) -> None:
     """Read documents, encode them and keep them searchable. Run again, it encodes only what changed."""
+    from polyvec.encode.text import Chunking
     from polyvec.search import index_sources
 
     report = index_sources(
         sources,
         to=to,
-        encoder=_encoder(model, precision, chunk),
+        encoder=_encoder(model, precision),
+        chunking=Chunking() if chunk else None,
         include=include,
         exclude=exclude,
         text_field=text_field,
@@ -168,7 +176,7 @@ def index(
         show_progress=False if quiet or json else None,
     )
     if json:
-        print_json(report.to_dict())
+        print_json(_report_dict(report))
     else:
         _print_report(report, quiet)
 
@@ -219,7 +227,7 @@ def info(folder: IndexFolder, json: Json = False) -> None:
     """What an index holds: documents, bytes, encoder, columns."""
     from polyvec.search import Store
 
-    stats = Store.open(folder, read_only=True).stats()
+    stats = Store.open(folder, read_only=True).stats().to_dict()
     if json:
         print_json(stats)
         return
@@ -230,7 +238,7 @@ def info(folder: IndexFolder, json: Json = False) -> None:
 
 
 def encode(
-    sources: Annotated[list[str], typer.Argument(help="Files, folders, globs, or data:NAME.")],
+    sources: Annotated[list[str], typer.Argument(help="Files, folders, globs, or names of data sets.")],
     to: Annotated[Path, typer.Option("--to", help="File of vectors: .parquet .arrow .npy .npz .safetensors .vec .bin")],
     model: Model = None,
     precision: Annotated[Precision, typer.Option(help="auto: fastest; exact: 32-bit.")] = Precision.auto,
@@ -247,7 +255,7 @@ def encode(
 ) -> None:
     """Turn documents into a file of vectors, without an index."""
     from polyvec.core.vector_files import format_of
-    from polyvec.search import encode_sources
+    from polyvec.encode.text import encode_sources
 
     kind = format_of(to)  # refuse a wrong suffix before the work, not after it
     vectors = encode_sources(

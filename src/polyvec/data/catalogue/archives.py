@@ -38,7 +38,9 @@ def check_complete(found: Sequence[str], patterns: Sequence[str], origin: str) -
     """`DataUnavailableError` when a pattern fits none of the files that were found."""
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in found):
-            raise DataUnavailableError(f"{origin} has no file {pattern!r}; the package holds other files in this version")
+            raise DataUnavailableError(
+                f"{origin} has no file {pattern!r}; the package holds other files in this version"
+            )
 
 
 def place_for(name: str, folder: Path, strip: str) -> Path:

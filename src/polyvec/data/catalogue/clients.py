@@ -17,7 +17,7 @@ _OFFLINE = "POLYVEC_OFFLINE"
 
 
 def is_offline(offline: bool | None = None) -> bool:
-    """Whether no client may be started: the argument when given, else whether `POLYVEC_OFFLINE` is set to other than 0."""
+    """Whether no client may be started: the argument when given, else whether `POLYVEC_OFFLINE` is set (and not 0)."""
     if offline is not None:
         return offline
     return os.environ.get(_OFFLINE, "").strip().lower() not in {"", "0", "false", "no"}

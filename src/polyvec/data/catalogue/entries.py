@@ -36,7 +36,8 @@ from polyvec.core.files import file_problem
 
 SOURCES = ("bundled", "debian", "debian-index", "generated", "npm", "path", "polyvec", "wheel")
 KINDS = (
-    "audio", "database", "graph", "images", "poses", "shapes", "tables", "texts", "triples", "vectors", "video", "weights",
+    "audio", "database", "graph", "images", "poses", "shapes", "tables", "texts", "triples", "vectors", "video",
+    "weights",
 )  # fmt: skip
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -107,7 +108,19 @@ class Entry:
 
 _registered: dict[str, Entry] = {}
 _LISTS = {"views", "files", "pip_arguments"}
-_TEXTS = {"kind", "title", "source", "loader", "licence", "citation", "notes", "package", "version", "strip", "generator"}
+_TEXTS = {
+    "kind",
+    "title",
+    "source",
+    "loader",
+    "licence",
+    "citation",
+    "notes",
+    "package",
+    "version",
+    "strip",
+    "generator",
+}
 
 
 def catalogue() -> dict[str, Entry]:

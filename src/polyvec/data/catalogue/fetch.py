@@ -6,6 +6,7 @@ import importlib
 import importlib.resources
 import inspect
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,17 @@ from polyvec.core.progress import progress
 from polyvec.data.catalogue.clients import is_offline
 from polyvec.data.catalogue.entries import Entry, entry
 from polyvec.data.catalogue.locks import exclusive
-from polyvec.data.catalogue.verify import RECORD, Fetched, record_of, wanted, warn_if_unknown
+from polyvec.data.catalogue.verify import (
+    RECORD,
+    Fetched,
+    content_digest,
+    file_digests,
+    record_of,
+    wanted,
+    warn_if_unknown,
+)
+
+logger = logging.getLogger("polyvec.data")
 
 Source = Callable[..., Fetched]
 _SOURCES = {
@@ -54,6 +65,7 @@ def get(name: str, *, refresh: bool = False, offline: bool | None = None) -> Pat
     record = None if refresh else _record(item)
     if record is None:
         with exclusive(cache_directory("locks", f"{item.name}.lock")):
+            _sweep(folder)
             record = None if refresh else _record(item)
             if record is None:
                 record = _fetch(item, folder, is_offline(offline), refresh)
@@ -135,11 +147,19 @@ def load(name: str, *, offline: bool | None = None, **options: Any) -> Any:
 
 def fingerprint(folder: Path) -> str:
     """The content hash of a fetched folder, for the keys of `cached_array` and `cached_tables`."""
-    return str(_read_record(folder)["content_sha256"])
+    return str(_read_record(folder).get("content_sha256") or content_digest(file_digests(folder)))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process left; the entry's lock is held, so nobody is at work on it."""
+    for ending in ("partial", "old"):
+        for left in folder.parent.glob(f".{folder.name[:40]}.????????.{ending}"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _fetch(item: Entry, folder: Path, offline: bool, refresh: bool) -> dict[str, Any]:
     source: Source = _dotted(_SOURCES[item.source])
+    logger.info("fetching %s (%s, about %.0f MB)", item.name, item.source, item.download / 1e6)
     with atomic_directory(folder) as temporary:
         with progress(f"fetching {item.name}", total=None):
             fetched = source(item, temporary, offline=offline, refresh=refresh)
@@ -164,7 +184,7 @@ def _own_place(item: Entry) -> Path | None:
 
 
 def _record(item: Entry) -> dict[str, Any] | None:
-    """The record of a cached entry; `None` when it is not cached, incomplete, or made for other files than wanted now."""
+    """The record of a cached entry; `None` when it is missing, incomplete, or made for other files."""
     folder = _folder(item)
     record = _read_record(folder)
     if record.get("wanted") != wanted(item) or record.get("package") != item.package:

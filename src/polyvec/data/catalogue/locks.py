@@ -24,5 +24,7 @@ def exclusive(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError as error:
-            raise FileProblemError(f"cannot lock {path}: {error.strerror}; set POLYVEC_CACHE to a local disk") from error
+            raise FileProblemError(
+                f"cannot lock {path}: {error.strerror}; set POLYVEC_CACHE to a local disk"
+            ) from error
         yield

@@ -48,9 +48,7 @@ def cached_array(name: str, content_key: Key, compute: Callable[[], npt.ArrayLik
     return made if opened is None else opened
 
 
-def cached_tables(
-    name: str, content_key: Key, compute: Callable[[], Mapping[str, pa.Table]]
-) -> dict[str, pa.Table]:
+def cached_tables(name: str, content_key: Key, compute: Callable[[], Mapping[str, pa.Table]]) -> dict[str, pa.Table]:
     """The Arrow tables that `compute()` returns by name, kept as Parquet (zstd) and read back from then on.
 
     Arguments as for `cached_array`.

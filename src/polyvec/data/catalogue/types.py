@@ -47,7 +47,8 @@ class GraphData:
 class ImageSet:
     """Pictures of one size: `images` is uint8 `(n, height, width)` or `(n, height, width, channels)`.
 
-    `labels[i]` indexes `label_names`; `names[i]` is the picture's own name. Each is `None` or empty where the source has none.
+    `labels[i]` indexes `label_names`; `names[i]` is the picture's own name. Each is `None` or empty where the
+    source has none.
     """
 
     images: npt.NDArray[np.uint8]
@@ -60,7 +61,8 @@ class ImageSet:
 class TripleSet:
     """Facts of a knowledge graph as integers: `triples` is int64 `(n, 3)` with columns head, relation, tail.
 
-    Heads and tails index `entities`, relations index `relations`. `splits` maps a split's name to its rows of `triples`.
+    Heads and tails index `entities`, relations index `relations`. `splits` maps a split's name to its rows of
+    `triples`.
     """
 
     triples: npt.NDArray[np.int64]

@@ -51,8 +51,8 @@ def check_archive(entry: Entry, version: str, archive: Path) -> str:
     expected = known.archives.get(archive.name) if known else None
     if expected and expected != seen:
         raise ChecksumError(
-            f"{entry.name}: {archive.name} has SHA-256 {seen}, needs {expected}; the download was damaged or the mirror "
-            f"serves another file; try again, or another mirror"
+            f"{entry.name}: {archive.name} has SHA-256 {seen}, needs {expected}; the download was damaged or the "
+            f"mirror serves another file; try again, or another mirror"
         )
     return seen
 

@@ -15,7 +15,7 @@ from polyvec.core.files import file_problem
 from polyvec.data.documents import Document
 from polyvec.data.readers.context import ReadContext
 from polyvec.data.readers.records import Record, record_documents
-from polyvec.data.readers.source_file import SourceFile, printable
+from polyvec.data.readers.source_file import SourceFile, one_line, printable
 
 BATCH_ROWS = 256
 """Few, as a row may hold a whole book."""
@@ -50,7 +50,7 @@ def _records(file: SourceFile, context: ReadContext) -> Iterator[Record]:
             if isinstance(error, FormatError):
                 raise
             kind = "Parquet" if file.format == "parquet" else "Arrow"
-            first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+            first_line = one_line((str(error).strip() or type(error).__name__).splitlines()[0])
             where = f" behind row {number:,}" if number else ""
             raise FormatError(f"{printable(file.path)} is not a whole {kind} file{where}: {first_line}") from error
         for row in zip(*columns, strict=True):
@@ -105,9 +105,9 @@ def _kept_columns(schema: Any, file: SourceFile, context: ReadContext) -> list[s
         inner = kind.value_type if _is_list(kind) else kind
         numbers = _is_list(kind) and (pa.types.is_primitive(inner) or _is_list(inner))
         if numbers or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-            context.report.leave_out(file.source, "columns of numbers lists or bytes", 1, [field.name])
+            context.report.leave_out(file.source, "columns of vectors or bytes", 1, [field.name])
         elif len(schema.get_all_field_indices(field.name)) > 1:
-            context.report.leave_out(file.source, "columns whose name comes twice", 1, [field.name])
+            context.report.leave_out(file.source, "columns with a repeated name", 1, [field.name])
         else:
             names.append(field.name)
     return names
@@ -126,7 +126,7 @@ def _values(batch: Any, file: SourceFile, context: ReadContext) -> tuple[list[st
         except (pa.ArrowNotImplementedError, pa.ArrowInvalid, ValueError, OverflowError) as error:
             if isinstance(error, UnicodeDecodeError):
                 raise
-            context.report.leave_out(file.source, "values of a type that cannot be read", len(column), [name])
+            context.report.leave_out(file.source, "values of unreadable types", len(column), [name])
             continue
         names.append(name)
         columns.append(values)

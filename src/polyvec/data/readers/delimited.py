@@ -99,12 +99,12 @@ class _Table:
                 return None
             cells = cells[: len(names)]
         if len(cells) < len(names):
-            report.leave_out(source, "cells that rows are short of", len(names) - len(cells))
+            report.leave_out(source, "cells missing in short rows", len(names) - len(cells))
         values: dict[str, object] = {}
         for name, reader, cell in zip(names, self._readers, cells, strict=False):
             value = reader(cell)
             if value is None and cell.strip():
-                report.leave_out(source, f"values of {name!r} that are no numbers, unlike the first ones", 1, [cell])
+                report.leave_out(source, f"values of {name!r} unlike the numbers before", 1, [cell])
             values[name] = value
         return values
 

@@ -52,6 +52,7 @@ MAX_CONTROL_SHARE = 0.05
 MAX_DAMAGED_SHARE = 0.1
 
 _CONTROLS = re.compile("[\x01-\x07\x0e-\x19\x1c-\x1f\x7f-\x84\x86-\x9f]")
+_CONTROL_BYTES = bytes(code for code in range(1, 128) if _CONTROLS.match(chr(code)))
 _UNSAFE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -162,10 +163,18 @@ def _survey(raw: BinaryIO, encoding: str) -> _Survey:
     """Decode the whole file and count; stops at the first NUL or byte that does not fit."""
     survey = _Survey()
     decoder = codecs.getincrementaldecoder(encoding)()
+    is_utf8 = codecs.lookup(encoding).name in ("utf-8", "utf-8-sig")
     position = 0
     try:
         for block in _blocks(raw):
-            _count(survey, decoder.decode(block), position)
+            text = decoder.decode(block)
+            if is_utf8:  # counted in the bytes, many times faster
+                survey.characters += len(text)
+                survey.controls += len(block) - len(block.translate(None, _CONTROL_BYTES))
+                if b"\0" in block:
+                    survey.nul = position + block.index(b"\0")
+            else:
+                _count(survey, text, position)
             if survey.nul is not None:
                 return survey
             position += len(block)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from polyvec.core.errors import FormatError
+from polyvec.data.readers.source_file import one_line
 
 TEXT_NAMES = (
     "text", "content", "contents", "fulltext", "body", "pagecontent", "document", "passage", "article", "abstract",
@@ -69,7 +70,11 @@ def choose_fields(
         FormatError: A named field is not there, or no field holds text; the message names the fields that are there.
     """
     columns = list(dict.fromkeys(name for record in samples for name in record))
-    listed = ", ".join(columns[:30]) + (", …" if len(columns) > 30 else "") if columns else "none"
+    listed = (
+        ", ".join(one_line(name, 60) for name in columns[:30]) + (", …" if len(columns) > 30 else "")
+        if columns
+        else "none"
+    )
     for argument, name in (("text_field", text_field), ("title_field", title_field), ("id_field", id_field)):
         if name is not None and name not in columns:
             raise FormatError(f"{where}: {argument} {name!r} is not there; the fields are: {listed}")

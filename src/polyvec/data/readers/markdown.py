@@ -56,7 +56,7 @@ def _front_matter(text: str, file: SourceFile, context: ReadContext) -> tuple[di
         if kept:
             values[clean_text(str(key))] = scalar
         else:
-            context.report.leave_out(file.source, "front matter values that are too long")
+            context.report.leave_out(file.source, "front matter values too long")
     return values, text[found.end() :]
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from polyvec.core.errors import FormatError, PolyvecError
+from polyvec.core.errors import FileProblemError, FormatError, PolyvecError
 from polyvec.core.files import file_problem
 from polyvec.data.readers.context import ReadContext
 from polyvec.data.readers.limits import BLOCK_BYTES
@@ -57,6 +57,8 @@ def open_binary(file: SourceFile, context: ReadContext) -> Iterator[BinaryIO]:
 def _standard_input(stack: ExitStack) -> BinaryIO:
     spool = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - the stack closes it
     stack.callback(spool.close)
+    if sys.stdin is None:
+        raise FileProblemError("cannot read standard input: there is none; name a file instead of -")
     shutil.copyfileobj(sys.stdin.buffer, spool, BLOCK_BYTES)
     spool.seek(0)
     return cast(BinaryIO, spool)

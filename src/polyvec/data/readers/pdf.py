@@ -14,7 +14,7 @@ from polyvec.data.documents import Document, Scalar
 from polyvec.data.readers.context import ReadContext
 from polyvec.data.readers.encodings import clean_text
 from polyvec.data.readers.opening import open_binary
-from polyvec.data.readers.source_file import SourceFile, printable
+from polyvec.data.readers.source_file import SourceFile, one_line, printable
 
 
 def _parser_errors() -> tuple[type[BaseException], ...]:
@@ -55,7 +55,7 @@ def read_pdf(file: SourceFile, context: ReadContext) -> Iterator[Document]:
             try:
                 text = reader.pages[number].extract_text()
             except errors as error:
-                context.bad_part(file, "pages that cannot be read", f"page {number + 1}", _reason(error))
+                context.bad_part(file, "unreadable pages", f"page {number + 1}", _reason(error))
                 continue
             pages.append(clean_text(text).strip())
         text = "\n\n".join(page for page in pages if page)
@@ -105,8 +105,8 @@ def _information(reader: Any, errors: tuple[type[BaseException], ...]) -> tuple[
 
 
 def _reason(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    text = one_line(str(error))
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 @contextmanager

@@ -104,7 +104,7 @@ class _DocumentMaker:
             if kept:
                 metadata[clean_text(name)] = scalar
             else:
-                report.leave_out(file.source, "values that are too long or binary", 1, [name])
+                report.leave_out(file.source, "values too long or binary", 1, [name])
         self.made += 1
         return Document(
             f"{file.id_prefix}#{part}", text or title, title if text and title else None, file.source, metadata
@@ -130,7 +130,7 @@ class _DocumentMaker:
             part = f"{name}~{number}"
             while self._seen.add(part, number) is not None:
                 part += "~"
-            self._context.report.leave_out(self._file.source, f"ids that are missing or come twice in {fields.id!r}")
+            self._context.report.leave_out(self._file.source, f"ids missing or repeated in {fields.id!r}")
             return part
         place = f"{self._unit} {number}"
         if name:

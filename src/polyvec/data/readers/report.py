@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from polyvec.data.readers.limits import MAX_REPORT_ITEMS
+from polyvec.data.readers.source_file import one_line
 
 logger = logging.getLogger("polyvec.data.readers")
 
+_PLURAL = re.compile(r"\b(cell|character|column|id|line|page|record|row|value)s\b")
+
 EXAMPLES_KEPT = 5
-EXAMPLE_CHARACTERS = 60
+EXAMPLE_CHARACTERS = 80
 
 
 @dataclass(slots=True)
@@ -34,8 +38,7 @@ class LeftOut:
         """Count `count` more pieces and keep the first few of `examples`."""
         self.count += count
         for example in examples[: max(0, EXAMPLES_KEPT - len(self.examples))]:
-            short = " ".join(example.split())
-            self.examples.append(short if len(short) <= EXAMPLE_CHARACTERS else f"{short[: EXAMPLE_CHARACTERS - 1]}…")
+            self.examples.append(one_line(example, EXAMPLE_CHARACTERS))
 
 
 @dataclass(slots=True)
@@ -92,7 +95,7 @@ class ReadReport:
         logger.warning("read only in part: %s", reason)
 
     def leave_out(self, source: str, kind: str, count: int = 1, examples: list[str] | None = None) -> None:
-        """Count pieces of `source` that are left out; `kind` is a plural noun such as "stray lines"."""
+        """Count pieces of `source` that are left out; `kind` is a plural such as "stray lines"."""
         if count <= 0:
             return
         self.left_out_counts[kind] += count
@@ -187,6 +190,8 @@ def _count(number: int, noun: str) -> str:
 
 
 def _describe(kind: str, left: LeftOut) -> str:
+    if left.count == 1:
+        kind = _PLURAL.sub(r"\1", kind, count=1)
     text = f"{left.count:,} {kind}"
     if left.examples:
         shown = ", ".join(f'"{example}"' for example in left.examples)

@@ -140,7 +140,7 @@ class _Selection:
         name = os.fspath(source)
         if name == STANDARD_INPUT:
             return _Root(Path(), [SourceFile(Path(STANDARD_INPUT), "stdin", 0, 0.0, "text", explicit=True)])
-        path = Path(name).expanduser() if name.startswith("~") else Path(name)
+        path = _home(Path(name))
         try:
             status = path.stat()
         except FileNotFoundError as error:
@@ -224,6 +224,14 @@ class _Selection:
         if self._on_error == "raise":
             raise error
         self._report.skip(printable(path), str(error))
+
+
+def _home(path: Path) -> Path:
+    """`path` with a leading `~` replaced by the home folder, unless it exists as it is or there is none."""
+    try:
+        return path if path.exists() else path.expanduser()
+    except (OSError, RuntimeError):
+        return path
 
 
 def _absolute(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A file that is going to be read, and names that are safe to print."""
+"""A file that is going to be read, and texts that are safe to print."""
 
 from __future__ import annotations
 
@@ -15,7 +15,17 @@ def printable(path: str | os.PathLike[str]) -> str:
 
     A file name is bytes; those that are not UTF-8 are shown escaped.
     """
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return _escaped(os.fsencode(path).decode("utf-8", "backslashreplace"))
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """`text` from a file or a parser as part of a message: on one line, encodable, not longer than `limit`."""
+    short = " ".join(text[: 4 * limit].split())
+    short = short if len(short) <= limit else f"{short[: limit - 1]}…"
+    return _escaped(short.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def _escaped(text: str) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 

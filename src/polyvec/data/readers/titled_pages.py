@@ -75,6 +75,8 @@ class TitledPage:
 def split_titled_page(text: str) -> TitledPage | None:
     """The titled entries of a page, or `None` when `text` is not such a page and must stay whole."""
     units = list(_units(text.split("\n")))
+    if sum(len(unit) >= LONG_CHARACTERS for unit in units) < MIN_TITLES:
+        return None
     kinds = [_kind(unit) for unit in units]
     paragraphs = kinds.count("long")
     if paragraphs < MIN_TITLES:
@@ -122,7 +124,7 @@ def _kind(unit: str) -> str:
 
 def _is_prose(unit: str) -> bool:
     sample = unit[:PROSE_SAMPLE]
-    if unit[0].isspace() or sum(map(_is_wordly, sample)) < 0.75 * len(sample):
+    if unit[0].isspace() or _letters(sample) + sample.count(" ") < 0.75 * len(sample):
         return False
     if _has_unspaced_script(sample):
         return True
@@ -130,12 +132,18 @@ def _is_prose(unit: str) -> bool:
     return 3 <= sum(map(len, words)) / len(words) <= 12
 
 
-def _is_wordly(character: str) -> bool:
-    return character.isalpha() or character == " " or unicodedata.category(character).startswith("M")
+def _letters(text: str) -> int:
+    """Letters and, as many scripts write vowels so, marks that combine with them."""
+    letters = sum(map(str.isalpha, text))
+    if not text.isascii():
+        letters += sum(unicodedata.category(character).startswith("M") for character in text)
+    return letters
 
 
 def _has_unspaced_script(text: str) -> bool:
     """Whether much of `text` is in a script without spaces between words (Chinese, Japanese, Thai, ...)."""
+    if text.isascii():
+        return False
     return sum("\u0e00" <= c <= "\u0eff" or "\u3040" <= c <= "\u9fff" for c in text) > 0.3 * len(text)
 
 
@@ -158,7 +166,7 @@ def _title_like(line: str) -> bool:
     first = line.split()[0].strip(_OPENING + _CLOSING)
     if first[:1].islower() and first.islower() and first.isalpha():
         return False
-    return sum(c.isalnum() or c == " " or unicodedata.category(c).startswith("M") for c in line) >= 0.75 * len(line)
+    return _letters(line) + sum(map(str.isdigit, line)) + line.count(" ") >= 0.75 * len(line)
 
 
 def _split(units: list[str], kinds: list[str]) -> TitledPage:

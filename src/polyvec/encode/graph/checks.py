@@ -21,10 +21,11 @@ def number_between(value: object, name: str, low: float, high: float) -> float:
     """`value` as a finite `float` with `low <= value <= high`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise InvalidTypeError(f"{name}: got {type(value).__name__}, needs a number")
-    if not (math.isfinite(value) and low <= value <= high):
+    number = float(value)
+    if not (math.isfinite(number) and low <= number <= high):
         bounds = f"from {low:g} to {high:g}" if math.isfinite(high) else f">= {low:g}"
         raise InvalidValueError(f"{name}: got {value}, needs a finite number {bounds}")
-    return float(value)
+    return number
 
 
 def one_of(value: object, name: str, choices: tuple[str, ...]) -> str:

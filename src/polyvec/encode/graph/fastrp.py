@@ -57,8 +57,8 @@ class FastRP(BaseEstimator):
 
         U_1 = S L R,   U_k = S U_(k-1),   U = sum_k weights[k - 1] * normalise_rows(U_k).
 
-    The products use all cores through numba (extra `graph`), or scipy without it; both give the same result up to rounding,
-    and the result does not depend on the number of threads.
+    The products use all cores through numba (extra `graph`), or scipy without it; both give the same result up to
+    rounding, and the result does not depend on the number of threads.
 
     Args:
         dim: Dimensions of the vectors. The paper uses 512 in its tables; 128 (default) is the usual choice of users.
@@ -68,16 +68,17 @@ class FastRP(BaseEstimator):
             completely, 0 leaves it. The best value depends on the graph, so tune it; -0.5 is only the middle.
         density: Share of non-zeros of R: `"sqrt"` (default, the paper's) is `1 / sqrt(nodes)`, or a number in (0, 1].
         normalize: Scale each row of each U_k to length 1 before they are added.
-        standardize: Shift and scale the columns of the result to mean 0 and variance 1 over the rows that are not zero, as
-            the official pipeline does for its classifier; off by default because it changes cosines.
+        standardize: Shift and scale the columns of the result to mean 0 and variance 1 over the rows that are not zero,
+            as the official pipeline does for its classifier; off by default because it changes cosines.
         combine: `"sum"`, or `"concat"` for the weighted U_k side by side, `dim` columns for each positive weight.
         seed: Row j of R depends on `(seed, j)` alone; `None` draws a seed.
         directed: Follow the direction of edges. Then S uses out-degrees, L in-degrees.
-        sinks: What walks do in a node that no edge leaves, when `directed`: `"stay"` there (default; every row of S sums to
-            1) or vanish (`"zero"`; sinks get zero vectors).
-        self_weight: Weight of hop 0, the node itself (extension, default 0 as in the paper). With node features it lets a
-            node's own features count.
-        feature_ratio: With node features x, their share in [0, 1] of the energy of the start matrix (extension, see `fit`).
+        sinks: What walks do in a node that no edge leaves, when `directed`: `"stay"` there (default; every row of S
+            sums to 1) or vanish (`"zero"`; sinks get zero vectors).
+        self_weight: Weight of hop 0, the node itself (extension, default 0 as in the paper). With node features it lets
+            a node's own features count.
+        feature_ratio: With node features x, their share in [0, 1] of the energy of the start matrix (extension, see
+            `fit`).
         keep_powers: Keep the U_k, for `reweight` and `transform`. Without them the peak is about `3 nodes dim` numbers.
         device: A torch device to compute on (`"cuda"`); `None` (default) is the compiled path on the CPU.
 
@@ -87,8 +88,8 @@ class FastRP(BaseEstimator):
         isolated_: Which nodes no edge touches; their rows are zero.
 
     Deviations from the paper: R is scaled by `1 / sqrt(dim)` so that `E[R R^T] = I` (without effect when rows are
-    normalised); columns are not standardised by default; directed graphs, node features, hop 0 and new nodes are extensions.
-    Self-loops are kept and count once in the degree.
+    normalised); columns are not standardised by default; directed graphs, node features, hop 0 and new nodes are
+    extensions. Self-loops are kept and count once in the degree.
     """
 
     powers_: list[Floats]
@@ -144,8 +145,8 @@ class FastRP(BaseEstimator):
     def estimate_memory(self, n: int, m: int, *, with_features: bool = False) -> int:
         """Bytes that `fit_transform` adds at its peak, the result included, for a graph of `n` nodes and `m` edges.
 
-        The graph itself (a float32 CSR matrix) is not counted; another kind of graph is first converted to one, which takes
-        about 8 bytes for each stored entry. With `device`, this is the memory of the host.
+        The graph itself (a float32 CSR matrix) is not counted; another kind of graph is first converted to one, which
+        takes about 8 bytes for each stored entry. With `device`, this is the memory of the host.
         """
         settings = self._settings()
         nodes, edges = positive_int(n, "n"), positive_int(m, "m", least=0)
@@ -169,17 +170,20 @@ class FastRP(BaseEstimator):
         Args:
             graph: A scipy sparse matrix, networkx graph, PyG `Data`, edge arrays or `Graph`; see `as_graph`. Undirected
                 unless `directed`.
-            x: Node features `(nodes, features)`, dense or scipy sparse (extension). They are projected by random signs to
-                `(nodes, dim)`, scaled to `feature_ratio` of the squared norm of the start matrix and added to `L R`, so
-                that walks also compare the features they meet.
+            x: Node features `(nodes, features)`, dense or scipy sparse (extension). They are projected by random signs
+                to `(nodes, dim)`, scaled to `feature_ratio` of the squared norm of the start matrix and added to `L R`,
+                so that walks also compare the features they meet.
             projection: Your own R `(nodes, dim)`, dense or sparse; replaces the random one, and its number of columns
                 replaces `dim`. A float64 projection makes the whole computation float64.
 
         Raises:
-            InvalidValueError: A bad argument, a graph that `as_graph` refuses, `keep_powers=False`, or not enough memory.
+            InvalidValueError: A bad argument, a graph that `as_graph` refuses, `keep_powers=False`, or not enough
+                memory.
         """
         if not self.keep_powers:
-            raise InvalidValueError("keep_powers: got False, but fit keeps nothing else; use fit_transform or keep_powers=True")
+            raise InvalidValueError(
+                "keep_powers: got False, but fit keeps nothing else; use fit_transform or keep_powers=True"
+            )
         settings = self._settings()
         self._run(settings, graph, x, projection, None)
         if self.standardize:
@@ -195,9 +199,7 @@ class FastRP(BaseEstimator):
             standardize_columns(out, self.column_statistics_)
         return out
 
-    def _run(
-        self, settings: _Settings, graph: Any, x: Any, projection: Any, weights: Sequence[float] | None
-    ) -> Floats:
+    def _run(self, settings: _Settings, graph: Any, x: Any, projection: Any, weights: Sequence[float] | None) -> Floats:
         """Fill the fitted attributes; with `weights`, return the combined powers (not standardised)."""
         view = as_graph(graph, directed=bool(self.directed))
         nodes, hops = view.num_nodes, len(settings.weights)
@@ -268,7 +270,9 @@ class FastRP(BaseEstimator):
         """
         self._check_fitted()
         settings = self._settings()
-        out = self._combined(settings, hop_weights(settings.weights if weights is None else weights, hops=len(self.powers_)))
+        out = self._combined(
+            settings, hop_weights(settings.weights if weights is None else weights, hops=len(self.powers_))
+        )
         if self.standardize:
             standardize_columns(out, column_statistics(out))
         return out
@@ -276,12 +280,12 @@ class FastRP(BaseEstimator):
     def transform(self, new_rows: Any, x: Any = None) -> Floats:
         """Vectors of nodes that came after the fit, in the space of the fitted ones (extension).
 
-        The fitted nodes keep their vectors; walks of the new nodes go through them. A row that repeats the edges of a fitted
-        node gives that node's vector.
+        The fitted nodes keep their vectors; walks of the new nodes go through them. A row that repeats the edges of a
+        fitted node gives that node's vector.
 
         Args:
-            new_rows: Sparse edge weights of the new nodes: `(new, nodes)` to the fitted nodes, or `(new, nodes + new)` with
-                the edges among the new nodes in the last columns.
+            new_rows: Sparse edge weights of the new nodes: `(new, nodes)` to the fitted nodes, or `(new, nodes + new)`
+                with the edges among the new nodes in the last columns.
             x: Features `(new, features)`; needed when the fit had some and the new nodes' own rows of the start matrix
                 matter (edges among them, or `self_weight > 0`).
 
@@ -321,7 +325,8 @@ class FastRP(BaseEstimator):
         nodes = self.start_.matrix.shape[0]
         if new_rows.ndim != 2 or new_rows.shape[0] < 1 or new_rows.shape[1] not in (nodes, nodes + new_rows.shape[0]):
             raise InvalidValueError(
-                f"new_rows: got shape {new_rows.shape}, needs (new, {nodes}) or (new, {nodes} + new) for {nodes} fitted nodes"
+                f"new_rows: got shape {new_rows.shape}, needs (new, {nodes}) or (new, {nodes} + new), "
+                f"because {nodes} nodes were fitted"
             )
         return canonical(new_rows, "new_rows")
 
@@ -344,7 +349,9 @@ class FastRP(BaseEstimator):
         if count and not has_own:
             warnings.warn(f"{count} of {len(isolated)} nodes have no edges: their vectors are zero", stacklevel=4)
         if sinks and self.sinks == "zero":
-            warnings.warn(f"{sinks} sinks (no edge leaves them) have zero vectors; sinks='stay' avoids that", stacklevel=4)
+            warnings.warn(
+                f"{sinks} sinks (no edge leaves them) have zero vectors; sinks='stay' avoids that", stacklevel=4
+            )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted encoder to one safetensors file, atomically.

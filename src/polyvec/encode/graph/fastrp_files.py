@@ -69,14 +69,14 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         else:
             parts = tuple(tensors[f"start.{part}"] for part in ("data", "indices", "indptr"))
             matrix = sp.csr_array(parts, shape=powers[0].shape)
-        columns = [tensors.get(f"columns.{name}") for name in ColumnStatistics._fields]
+        columns = [tensors[f"columns.{name}"] for name in ColumnStatistics._fields if f"columns.{name}" in tensors]
         state = {
             "powers_": powers,
             "row_norms_": [tensors[f"norms.{hop}"] for hop in range(hops)],
             "start_": StartMatrix(matrix, **header["start"]),
             "isolated_": tensors["isolated"],
             "names_": header["names"],
-            "column_statistics_": None if columns[0] is None else ColumnStatistics(*columns),
+            "column_statistics_": ColumnStatistics(*columns) if columns else None,
         }
         return {**header["parameters"], "weights": tuple(header["parameters"]["weights"])}, state
     except (KeyError, ValueError, TypeError) as error:

@@ -22,7 +22,7 @@ _SECOND = np.uint64(0x94D049BB133111EB)
 
 @njit(cache=True, fastmath={"reassoc", "nsz", "contract"})
 def _scale_and_square(row: Any, scale: Any) -> Any:
-    """Multiply `row` by `scale` in place and return its squared length; the sum may be reordered to use wide registers."""
+    """Multiply `row` by `scale` in place, return its squared length; the sum may be reordered for wide registers."""
     total = row.dtype.type(0)
     for column in range(row.shape[0]):
         value = row[column] * scale

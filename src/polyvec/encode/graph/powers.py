@@ -1,9 +1,9 @@
-"""The algebra of FastRP: degree scales, powers of the walk matrix applied to a projection, and their weighted combination."""
+"""The algebra of FastRP: degree scales, powers of the walk matrix applied to a projection, their combination."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,13 @@ from polyvec.encode.graph.view import Graph
 class WalkMatrix(NamedTuple):
     """`S = diag(row_scale) adjacency` and the diagonal of L, for one graph.
 
-    `total` is the sum of all edge weights (2m in an undirected graph without loops); `isolated` marks nodes that no edge
-    touches; `sinks` counts nodes that edges enter but none leaves.
+    `total` is the sum of all edge weights (2m in an undirected graph without loops); `isolated` marks nodes that no
+    edge touches; `sinks` counts nodes that edges enter but none leaves.
     """
 
     adjacency: sp.csr_array
     row_scale: Floats
-    column_scale: Floats
+    column_scale: npt.NDArray[np.float64]
     isolated: npt.NDArray[np.bool_]
     total: float
     sinks: int
@@ -31,8 +31,8 @@ class WalkMatrix(NamedTuple):
 def walk_matrix(graph: Graph, beta: float, *, sinks: str = "stay", dtype: npt.DTypeLike = np.float32) -> WalkMatrix:
     """The random walk of a graph with degree correction `beta`.
 
-    Rows without edges stay zero. A sink of a directed graph gets a self-loop (`sinks="stay"`), so that its row sums to 1
-    like the others, or stays zero (`sinks="zero"`).
+    Rows without edges stay zero. A sink of a directed graph gets a self-loop (`sinks="stay"`), so that its row sums to
+    1 like the others, or stays zero (`sinks="zero"`).
     """
     leaving = graph.out_weights()
     entering = graph.in_weights() if graph.directed else leaving
@@ -57,7 +57,7 @@ def degree_scale(weights: npt.NDArray[np.float64], total: float, beta: float) ->
     return np.power(share, beta, out=np.zeros_like(share), where=share > 0)
 
 
-def scaled_rows(matrix: sp.csr_array | Floats, scale: npt.NDArray[np.float64]) -> sp.csr_array | Floats:
+def scaled_rows(matrix: Any, scale: npt.NDArray[np.float64]) -> Any:
     """`diag(scale) matrix`, of the same kind and type."""
     factors = scale.astype(matrix.dtype)
     if sp.issparse(matrix):
@@ -85,8 +85,8 @@ def walk_powers(
         current = out
 
 
-def row_norms(matrix: sp.csr_array | Floats) -> Floats:
-    """Length of each row."""
+def row_norms(matrix: Any) -> Floats:
+    """Length of each row of a sparse or dense matrix."""
     if sp.issparse(matrix):
         return np.sqrt(matrix.multiply(matrix).sum(axis=1)).astype(matrix.dtype)
     return np.sqrt(np.einsum("ij,ij->i", matrix, matrix))
@@ -111,7 +111,13 @@ class Combination:
     """
 
     def __init__(
-        self, shape: tuple[int, int], weights: Sequence[float], *, normalize: bool, concatenate: bool, dtype: npt.DTypeLike
+        self,
+        shape: tuple[int, int],
+        weights: Sequence[float],
+        *,
+        normalize: bool,
+        concatenate: bool,
+        dtype: npt.DTypeLike,
     ) -> None:
         nodes, self._dim = shape
         self._normalize, self._concatenate = normalize, concatenate
@@ -140,7 +146,7 @@ class ColumnStatistics(NamedTuple):
 
 def column_statistics(matrix: Floats) -> ColumnStatistics:
     """Statistics over the rows that are not zero."""
-    rows = matrix.any(axis=1)
+    rows = np.asarray(matrix.any(axis=1))
     count = max(int(rows.sum()), 1)
     mean = matrix.sum(axis=0, dtype=np.float64) / count
     squares = np.zeros(matrix.shape[1])

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 @intrinsic
 def prefetch(typing_context: Any, array: Any, position: Any) -> Any:
-    """Ask for the cache line with element `position` (counted from the start of the contiguous `array`); changes nothing."""
+    """Ask for the cache line with element `position`, counted from the start of the contiguous `array`."""
     signature = types.void(array, types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

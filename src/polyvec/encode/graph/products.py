@@ -1,4 +1,4 @@
-"""Products of a row-scaled adjacency with a dense matrix: compiled and parallel with numba, else scipy, or on a torch device."""
+"""Products of a row-scaled adjacency with a matrix: compiled (numba), else scipy, or on a torch device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import scipy.sparse as sp
 from polyvec.core.errors import InvalidValueError
 
 Floats = npt.NDArray[np.floating]
-_BLOCKS = 256  # units of parallel work: many more than cores, so that a block with hubs does not keep the others waiting
+_BLOCKS = (
+    256  # units of parallel work: many more than cores, so that a block with hubs does not keep the others waiting
+)
 _ROWS_AT_ONCE = 1 << 14
 
 
@@ -100,7 +102,9 @@ class _TorchProduct:
             weights = torch.from_numpy(adjacency.data * np.repeat(scale, np.diff(adjacency.indptr))).to(place)
         except (RuntimeError, AssertionError) as error:  # torch raises AssertionError for a build without CUDA
             reason = str(error).splitlines()[0]
-            raise InvalidValueError(f"device: got {device!r}, needs a torch device of this machine ({reason})") from error
+            raise InvalidValueError(
+                f"device: got {device!r}, needs a torch device of this machine ({reason})"
+            ) from error
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
             self._matrix = torch.sparse_csr_tensor(

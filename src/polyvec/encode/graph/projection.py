@@ -55,7 +55,8 @@ def sparse_projection(
         dim: Number of columns.
         density: `"sqrt"` (default, the paper's) is `1 / sqrt(rows)`; 1/3 is Achlioptas; 1 is dense signs.
         seed: Row j depends on `(seed, j)` alone, and its pattern for a smaller `dim` is a prefix; `None` draws a seed.
-        first_row: Number of the first row, to continue a matrix for rows that arrive later. Give the density as a number then.
+        first_row: Number of the first row, to continue a matrix for rows that arrive later. Give the density as a
+            number then.
         purpose: Which of the independent families of streams to use.
     """
     count, columns = positive_int(rows, "rows"), positive_int(dim, "dim")

@@ -38,12 +38,14 @@ def parts_of(graph: Any, directed: bool | None) -> Parts:
     if isinstance(graph, GraphData):
         return Parts(graph.adjacency, graph.names.tolist())
     if isinstance(graph, tuple) and len(graph) in (2, 3):
-        return edge_parts(*graph[:2], graph[2] if len(graph) == 3 else None, None, bool(directed), "sum")
+        return edge_parts(graph[0], graph[1], graph[2] if len(graph) == 3 else None, None, bool(directed), "sum")
     networkx = sys.modules.get("networkx")
     if networkx is not None and isinstance(graph, networkx.Graph):
         return _networkx_parts(networkx, graph)
     if hasattr(graph, "edge_types") and hasattr(graph, "node_types"):
-        raise InvalidTypeError("graph: got a heterogeneous graph, needs one with one kind of node; use .to_homogeneous() first")
+        raise InvalidTypeError(
+            "graph: got a heterogeneous graph, needs one with one kind of node; use .to_homogeneous() first"
+        )
     if getattr(graph, "edge_index", None) is not None:
         return _pyg_parts(graph)
     if is_tensor(graph) and str(graph.layout) in ("torch.sparse_coo", "torch.sparse_csr"):
@@ -70,7 +72,7 @@ def _networkx_parts(networkx: Any, graph: Any) -> Parts:
 
 
 def _pyg_parts(data: Any) -> Parts:
-    """`edge_index` `(2, edges)` with both directions of an edge, as PyG stores it; weights from `edge_weight` or a one-column `edge_attr`."""
+    """`edge_index` `(2, edges)` as PyG stores it; weights from `edge_weight` or a one-column `edge_attr`."""
     index = _array(data.edge_index)
     if index.ndim != 2 or index.shape[0] != 2:
         raise InvalidValueError(f"graph.edge_index: got shape {index.shape}, needs (2, edges)")
@@ -100,7 +102,9 @@ def edge_parts(
     one_of(duplicates, "duplicates", ("sum", "max", "error"))
     start, end = _array(sources), _array(targets)
     if start.ndim != 1 or start.shape != end.shape:
-        raise InvalidValueError(f"edges: got sources {start.shape} and targets {end.shape}, needs two flat arrays of one length")
+        raise InvalidValueError(
+            f"edges: got sources {start.shape} and targets {end.shape}, needs two flat arrays of one length"
+        )
     rows, columns, names = _numbered(start, end)
     nodes = len(names) if names is not None else _node_count(rows, columns, num_nodes)
     values = np.ones(len(rows), dtype=np.float32) if weights is None else _array(weights)
@@ -119,7 +123,9 @@ def _numbered(start: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, np.ndarra
     if not len(start) or kinds <= set("iu"):
         return start.astype(np.int64), end.astype(np.int64), None
     if not kinds <= set("USOT"):
-        raise InvalidTypeError(f"edges: got nodes of type {start.dtype} and {end.dtype}, needs integers or strings in both")
+        raise InvalidTypeError(
+            f"edges: got nodes of type {start.dtype} and {end.dtype}, needs integers or strings in both"
+        )
     try:
         names, positions = np.unique(np.concatenate([start, end]), return_inverse=True)
     except TypeError as error:  # names that cannot be sorted among themselves
@@ -133,7 +139,9 @@ def _node_count(rows: np.ndarray, columns: np.ndarray, num_nodes: int | None) ->
     largest = int(max(rows.max(), columns.max())) if len(rows) else -1
     count = largest + 1 if num_nodes is None else positive_int(num_nodes, "num_nodes")
     if largest >= count or (len(rows) and min(rows.min(), columns.min()) < 0):
-        raise InvalidValueError(f"edges: got a node number outside 0 to {count - 1}; number the nodes from 0 or pass num_nodes")
+        raise InvalidValueError(
+            f"edges: got a node number outside 0 to {count - 1}; number the nodes from 0 or pass num_nodes"
+        )
     if count >= 2**31:
         raise InvalidValueError(
             f"edges: got node numbers up to {largest}, needs fewer than 2^31 nodes; "
@@ -153,7 +161,8 @@ def _merged(rows: np.ndarray, columns: np.ndarray, values: np.ndarray, nodes: in
     if duplicates == "error" and not first.all():
         repeated = int(np.argmin(first))
         raise InvalidValueError(
-            f"edges: got the edge ({rows[repeated]}, {columns[repeated]}) more than once; pass duplicates='sum' or 'max'"
+            f"edges: got the edge ({rows[repeated]}, {columns[repeated]}) more than once; "
+            "pass duplicates='sum' or 'max'"
         )
     if len(values):
         values = np.maximum.reduceat(values, np.flatnonzero(first))

@@ -1,4 +1,4 @@
-"""The start matrix of FastRP: the degree-scaled random projection of the nodes, with node features mixed in if wanted."""
+"""The start matrix of FastRP: the degree-scaled random projection, with node features mixed in if wanted."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from polyvec.encode.graph.streams import resolve_seed
 class StartMatrix:
     """`B = L R`, or `sqrt(1 - ratio) L R + sqrt(ratio) (|L R| / |Z|) Z` with projected features `Z = X P`.
 
-    P holds random signs. `| |` is the Frobenius norm, so `ratio` is the features' share of the squared norm of B whatever
-    the units of X. Keeps what is needed to make the rows of nodes that come later.
+    P holds random signs. `| |` is the Frobenius norm, so `ratio` is the features' share of the squared norm of B
+    whatever the units of X. Keeps what is needed to make the rows of nodes that come later.
     """
 
     matrix: sp.csr_array | Floats
@@ -48,15 +48,17 @@ class StartMatrix:
         """
         if self.projected_by_user:
             raise InvalidValueError(
-                "new_rows: edges among new nodes (or self_weight > 0) need rows of the projection, but it was your own; "
-                "pass edges to the fitted nodes only"
+                "new_rows: edges among new nodes (or self_weight > 0) need rows of the projection, "
+                "but it was your own; pass edges to the fitted nodes only"
             )
         nodes, dim = self.matrix.shape
         fresh = sparse_projection(len(degrees), dim, density=self.density, seed=self.seed, first_row=nodes).toarray()
         out = scaled_rows(fresh, degree_scale(degrees, self.total, self.beta) * self.node_factor)
         if self.feature_count:
             if x is None:
-                raise InvalidValueError(f"x: got None, needs {self.feature_count} features for each new node, as in the fit")
+                raise InvalidValueError(
+                    f"x: got None, needs {self.feature_count} features for each new node, as in the fit"
+                )
             features = _checked_features(x, len(degrees), columns=self.feature_count)
             out += project_features(features, dim, self.seed) * np.float32(self.feature_factor)
         return out
@@ -70,7 +72,7 @@ def start_matrix(
     total: float,
     density: str | float,
     seed: int | None,
-    projection: sp.csr_array | Floats | None,
+    projection: Any,
     x: Any,
     ratio: float,
     dense: bool,
@@ -86,7 +88,7 @@ def start_matrix(
     else:
         base = sparse_projection(nodes, dim, density=share, seed=known_seed)
     base = scaled_rows(base, scale)
-    settings = {"density": share, "seed": known_seed, "beta": beta, "total": total}
+    settings: dict[str, Any] = {"density": share, "seed": known_seed, "beta": beta, "total": total}
     by_user = projection is not None
     if x is None:
         return StartMatrix(base, **settings, projected_by_user=by_user)

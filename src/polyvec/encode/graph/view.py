@@ -52,13 +52,15 @@ class Graph:
             targets: Where edges end; the same kind as `sources`.
             weights: Edge weights; `None` counts each edge as 1.
             num_nodes: Number of nodes where nodes are numbered; by default the largest number plus one.
-            directed: When `False` (default) an edge counts in both directions, and `(a, b)` and `(b, a)` are duplicates.
+            directed: When `False` (default) an edge counts in both directions, and `(a, b)` and `(b, a)` are
+                duplicates.
             duplicates: What becomes of edges that occur several times: their weights are added (`"sum"`, as scipy and
                 networkx do), the largest is kept (`"max"`), or they are refused (`"error"`).
 
         Raises:
             InvalidTypeError: Node numbers that are not integers, or a mixture of names and numbers.
-            InvalidValueError: Arrays of different lengths, no edges and no `num_nodes`, a node outside the range, a bad weight.
+            InvalidValueError: Arrays of different lengths, no edges and no `num_nodes`, a node outside the range, a bad
+                weight.
         """
         return cls(*_checked(edge_parts(sources, targets, weights, num_nodes, directed, duplicates), directed))
 
@@ -77,7 +79,7 @@ class Graph:
         return (stored - loops) // 2 + loops
 
     def out_weights(self) -> npt.NDArray[np.float64]:
-        """Sum of the weights of each node's edges (of its outgoing edges, when directed): the degree, when unweighted."""
+        """Sum of the weights of each node's (outgoing) edges: the degree, when unweighted."""
         sums = np.zeros(self.num_nodes)
         starts = self.adjacency.indptr[:-1]
         filled = np.diff(self.adjacency.indptr) > 0
@@ -89,7 +91,8 @@ class Graph:
         """Sum of the weights of the edges that end at each node; the same as `out_weights` when undirected."""
         if not self.directed:
             return self.out_weights()
-        return np.bincount(self.adjacency.indices, weights=self.adjacency.data, minlength=self.num_nodes)
+        counts = np.bincount(self.adjacency.indices, weights=self.adjacency.data, minlength=self.num_nodes)
+        return counts.astype(np.float64, copy=False)
 
     def symmetrized(self) -> Graph:
         """The undirected graph that has an edge wherever this one has one in some direction, with the larger weight."""
@@ -105,7 +108,7 @@ class Graph:
         kept = np.flatnonzero(labels == np.argmax(np.bincount(labels)))
         part = sp.csr_array(self.adjacency[kept][:, kept])
         part.sort_indices()
-        names = None if self.names is None else [self.names[position] for position in kept]
+        names = None if self.names is None else [self.names[position] for position in kept.tolist()]
         return Graph(part, names, self.directed), kept
 
     def positions(self, names: Iterable[Any]) -> npt.NDArray[np.int64]:
@@ -127,15 +130,17 @@ def as_graph(graph: Any, *, directed: bool | None = False) -> Graph:
     """The checked view of anything that holds a graph.
 
     Args:
-        graph: A scipy sparse matrix or array (any format, square), a networkx graph, a PyTorch Geometric `Data`, a graph of
-            the catalogue (`GraphData`), a tuple `(sources, targets)` or `(sources, targets, weights)` of edge arrays, or a
-            `Graph`. Integer weights become float32, duplicate entries are added up, explicit zeros are dropped; the
-            caller's object is never changed.
-        directed: `False` (default) demands a symmetric graph, `True` takes any, `None` takes any and finds out which it is.
+        graph: A scipy sparse matrix or array (any format, square), a networkx graph, a PyTorch Geometric `Data`, a
+            graph of the catalogue (`GraphData`), a tuple `(sources, targets)` or `(sources, targets, weights)` of edge
+            arrays, or a `Graph`. Integer weights become float32, duplicate entries are added up, explicit zeros are
+            dropped; the caller's object is never changed.
+        directed: `False` (default) demands a symmetric graph, `True` takes any, `None` takes any and finds out which it
+            is.
 
     Raises:
         InvalidTypeError: Not a graph, or weights that are not real numbers.
-        InvalidValueError: Not square, no nodes, negative or non-finite weights, or a directed graph where `directed=False`.
+        InvalidValueError: Not square, no nodes, negative or non-finite weights, or a directed graph where
+            `directed=False`.
     """
     if isinstance(graph, Graph):
         if graph.directed and directed is False:
@@ -172,7 +177,7 @@ def _checked(parts: Parts, directed: bool | None) -> tuple[sp.csr_array, Sequenc
 
 
 def canonical(matrix: Any, name: str = "graph") -> sp.csr_array:
-    """A scipy sparse matrix as checked float32 CSR: sorted, duplicates added up, no zeros; a copy only where one is needed."""
+    """A scipy sparse matrix as checked float32 CSR: sorted, duplicates added up, no zeros; copied only where needed."""
     if matrix.dtype.kind not in "fiub":
         raise InvalidTypeError(f"{name}: got edge weights of type {matrix.dtype}, needs real numbers")
     if matrix.dtype.kind != "f":  # before anything is added up: small integers would overflow
@@ -187,13 +192,18 @@ def canonical(matrix: Any, name: str = "graph") -> sp.csr_array:
             f"{name}: got {'a negative' if finite else 'a NaN or infinite'} edge weight, needs finite weights >= 0; "
             "drop such edges or rescale the weights"
         )
-    weights = rows.data.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused below
+        weights = rows.data.astype(np.float32, copy=False)
     if rows.nnz and not np.isfinite(weights.max()):
-        raise InvalidValueError(f"{name}: got an infinite edge weight or one beyond float32, needs finite ones; rescale them")
+        raise InvalidValueError(
+            f"{name}: got an infinite edge weight or one beyond float32, needs finite ones; rescale them"
+        )
     if np.count_nonzero(weights) == rows.nnz:
         return sp.csr_array((weights, rows.indices, rows.indptr), shape=rows.shape)
     if np.count_nonzero(rows.data) != np.count_nonzero(weights):
-        raise InvalidValueError(f"{name}: got edge weights too small for float32, needs larger ones; rescale the weights")
+        raise InvalidValueError(
+            f"{name}: got edge weights too small for float32, needs larger ones; rescale the weights"
+        )
     kept = sp.csr_array((weights.copy(), rows.indices.copy(), rows.indptr.copy()), shape=rows.shape)
     kept.eliminate_zeros()
     return kept

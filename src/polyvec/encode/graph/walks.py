@@ -34,8 +34,8 @@ def random_walks(
         directed: Follow the direction of edges. A walk that cannot go on is filled up with -1.
 
     Returns:
-        int32 `(walks_per_node * starts, length)` of node numbers. The first `len(starts)` rows are the first walk of each
-        start, then come the second ones, and so on.
+        int32 `(walks_per_node * starts, length)` of node numbers. The first `len(starts)` rows are the first walk of
+        each start, then come the second ones, and so on.
 
     Raises:
         InvalidTypeError: A count that is not an int, or starts that are not integers.
@@ -65,7 +65,9 @@ def _checked_starts(starts: npt.ArrayLike | None, nodes: int) -> npt.NDArray[np.
     if begin.ndim != 1 or not len(begin):
         raise InvalidValueError(f"starts: got shape {begin.shape}, needs a flat array of at least one node number")
     if begin.dtype.kind not in "iu":
-        raise InvalidTypeError(f"starts: got elements of type {begin.dtype}, needs node numbers; see Graph.positions for names")
+        raise InvalidTypeError(
+            f"starts: got elements of type {begin.dtype}, needs node numbers; see Graph.positions for names"
+        )
     if begin.min() < 0 or begin.max() >= nodes:
         raise InvalidValueError(f"starts: got a node outside 0 to {nodes - 1}")
     return begin.astype(np.int32)

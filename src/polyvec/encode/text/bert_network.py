@@ -1,8 +1,8 @@
-"""BERT's encoder as an OpenVINO graph, built from named weights without torch, so that start-up takes a fraction of a second."""
+"""BERT's encoder as an OpenVINO graph, built from named weights without torch, so that it starts in a moment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from polyvec.encode.text.checksums import remembered
-from polyvec.encode.text.recipe import UnsupportedModelError, is_weight, tensors_checksum
+from polyvec.encode.text.recipe import UnsupportedModelError, tensors_checksum
 
 _ACTIVATIONS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
 _MASKED = -30_000.0  # e to this power is zero in every precision, and bfloat16 and float16 can hold it
@@ -78,33 +78,38 @@ class BertFile:
         self._weights = weights
         with _opened(weights) as tensors:
             stored = {_bare(name): name for name in tensors.keys()}  # noqa: SIM118 - not a mapping
-            missing = [name for name in shape.tensor_names() if name not in stored]
-            if missing or any(tensors.get_slice(name).get_dtype() not in ("F32", "F16") for name in stored.values()):
-                raise UnsupportedModelError("weights of another layout or number format")
+            for name in shape.tensor_names():
+                if name not in stored or tensors.get_slice(stored[name]).get_dtype() not in ("F32", "F16"):
+                    raise UnsupportedModelError(f"has no {name} in float32 or float16")
 
-    def _read(self, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    def _read(self) -> dict[str, np.ndarray]:
+        needed = set(self._shape.tensor_names())
         with _opened(self._weights) as tensors:
-            names = [name for name in tensors.keys() if wanted(_bare(name))]  # noqa: SIM118 - not a mapping
+            names = [name for name in tensors.keys() if _bare(name) in needed]  # noqa: SIM118 - not a mapping
             return {_bare(name): tensors.get_tensor(name) for name in names}
 
     def build(self) -> Any:
         """The OpenVINO graph."""
-        needed = set(self._shape.tensor_names())
-        return build_bert(self._shape, self._read(needed.__contains__))
+        return build_bert(self._shape, self._read())
 
     def weights_checksum(self) -> str:
         """SHA-256 over the weights, remembered as long as the file does not change."""
-        return remembered(self._weights, "tensors", lambda path: tensors_checksum(self._read(is_weight).items()))
+        return remembered(self._weights, "tensors", lambda path: tensors_checksum(self._read().items()))
+
+    def detached(self) -> BertWeights:
+        """The same network with its weights in memory."""
+        return BertWeights(self._shape, self._read())
 
 
 class BertWeights:
     """A BERT whose weights are in memory."""
 
     def __init__(self, shape: BertShape, weights: Mapping[str, np.ndarray]) -> None:
-        if not set(shape.tensor_names()) <= set(weights):
+        names = shape.tensor_names()
+        if not set(names) <= set(weights):
             raise UnsupportedModelError("weights of another layout")
         self._shape = shape
-        self._weights = {name: tensor for name, tensor in weights.items() if is_weight(name)}
+        self._weights = {name: weights[name] for name in names}
 
     def build(self) -> Any:
         """The OpenVINO graph."""
@@ -113,6 +118,10 @@ class BertWeights:
     def weights_checksum(self) -> str:
         """SHA-256 over the weights."""
         return tensors_checksum(self._weights.items())
+
+    def detached(self) -> BertWeights:
+        """The network itself: it refers to no file."""
+        return self
 
 
 def _opened(path: Path) -> Any:
@@ -129,10 +138,10 @@ def _bare(name: str) -> str:
 
 
 def build_bert(shape: BertShape, weights: Mapping[str, np.ndarray]) -> Any:
-    """The encoder as an `openvino.Model`: int32 `input_ids`, `attention_mask` `(batch, length)` to `(batch, length, dim)`.
+    """The encoder as an `openvino.Model`: int32 `input_ids` and `attention_mask` in, token vectors out.
 
     Source: Devlin et al. 2019, "BERT", section 3; Vaswani et al. 2017, "Attention Is All You Need", section 3. Queries,
-    keys and values are one matrix product. Every text is of segment 0, so that row is added to the positions beforehand.
+    keys and values are one matrix product. Every text is of segment 0: its vector is added to the positions beforehand.
     """
     import openvino as ov
     from openvino import opset13 as ops

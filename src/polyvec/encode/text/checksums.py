@@ -17,8 +17,8 @@ logger = logging.getLogger("polyvec.encode.text")
 def remembered(path: Path, kind: str, compute: Callable[[Path], str]) -> str:
     """`compute(path)`, or what it gave before for a file of the same path, size and modification time.
 
-    `kind` names the checksum, so that several can be kept for one file. A cache folder that cannot be written only costs
-    the next start its shortcut.
+    `kind` names the checksum, so that several can be kept for one file. A cache folder that cannot be written only
+    costs the next start its shortcut.
     """
     try:
         status = path.stat()

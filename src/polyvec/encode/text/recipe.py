@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -27,6 +26,10 @@ class NetworkSource(Protocol):
 
     def weights_checksum(self) -> str:
         """SHA-256 over the weights; the same for the same weights, wherever they were read from."""
+        ...
+
+    def detached(self) -> NetworkSource:
+        """The same network without reference to a file, so that another machine can build it."""
         ...
 
 
@@ -66,24 +69,22 @@ class Recipe:
 def tensors_checksum(tensors: Iterable[tuple[str, np.ndarray]]) -> str:
     """SHA-256 over named tensors, in the order of their names.
 
-    Names are taken without the prefix that models with a head put before them; the pooler, which sentence vectors do not
-    use, and position counters, which are not weights, are left out. So a file, a folder and an object in memory with the
-    same weights get the same checksum.
+    The pooler, which sentence vectors do not use, and position counters, which are not weights, are left out, so that a
+    file, a folder and an object in memory with the same weights get the same checksum.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors, key=lambda pair: pair[0]):
-        if is_weight(name):
+        if not name.startswith("pooler.") and not name.endswith(("position_ids", "token_type_ids")):
             digest.update(f"{name} {tensor.shape} {tensor.dtype}\n".encode())
             digest.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
-def is_weight(name: str) -> bool:
-    """Whether a tensor takes part in computing sentence vectors."""
-    return not name.startswith("pooler.") and not name.endswith(("position_ids", "token_type_ids"))
-
-
 def model_checksum(weights: str, vocabulary: Mapping[str, int]) -> str:
     """SHA-256 that identifies a model: its weights and the tokenizer's vocabulary."""
-    words = json.dumps(sorted(vocabulary.items()), ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(f"{weights}\n{words}".encode("utf-8", "surrogatepass")).hexdigest()
+    words = sorted(vocabulary, key=vocabulary.__getitem__)
+    numbers = np.array(sorted(vocabulary.values()), np.int64)
+    digest = hashlib.sha256(f"{weights}\n".encode())
+    digest.update("\0".join(words).encode("utf-8", "surrogatepass"))
+    digest.update(numbers.tobytes())
+    return digest.hexdigest()

@@ -139,8 +139,8 @@ class TextTokenizer:
     def _prefix(self, text: str) -> str:
         """A beginning of `text` that has the same first `max_length` tokens as the whole.
 
-        Cutting can only change the last word of what is left, so a beginning is long enough when the words before its last
-        one already have enough tokens.
+        Cutting can only change the last word of what is left, so a beginning is long enough when the words before its
+        last one already have enough tokens.
         """
         size = self._prefix_characters
         while size < len(text):
@@ -184,4 +184,3 @@ def _segments(text: str) -> Iterator[tuple[int, int]]:
             end = len(text)
         yield begin, end
         begin = end
-

@@ -13,6 +13,9 @@ from polyvec.core.errors import EncoderMismatchError, InvalidTypeError, InvalidV
 IGNORED = frozenset({"device", "engine", "precision", "runtime", "threads", "version"})
 """What may differ without the vectors being of another kind: where and how exactly the same model was computed."""
 
+OBJECT = "object"
+"""The `kind` of an encoder that is known by its class: its name cannot be loaded."""
+
 _DIMENSION_METHODS = ("get_embedding_dimension", "get_sentence_embedding_dimension")
 
 
@@ -30,8 +33,9 @@ def encoder_dimension(encoder: Any) -> int:
 def encoder_fingerprint(encoder: Any) -> dict[str, Any]:
     """What identifies an encoder: at least `name` and `dim`; with a checksum of its weights where that can be had.
 
-    An encoder's own `fingerprint` is used when it has one. A `SentenceTransformer` is identified by the SHA-256 of its
-    weights, any other object by its class and dimensions, which cannot tell two models of one class apart.
+    An encoder's own `fingerprint` is used when it has one. A `SentenceTransformer` gets the one that `TextEncoder`
+    gives the same model, another torch module the SHA-256 of its weights; any other object is known by its class and
+    dimensions, which cannot tell two models of one class apart.
 
     Raises:
         InvalidTypeError: Neither a fingerprint nor an object that encodes.
@@ -39,7 +43,7 @@ def encoder_fingerprint(encoder: Any) -> dict[str, Any]:
     """
     if isinstance(encoder, Mapping):
         fingerprint = dict(encoder)
-    elif callable(getattr(encoder, "encode", None)):
+    elif callable(getattr(encoder, "encode", None)) and not isinstance(encoder, (str, type)):
         own = getattr(encoder, "fingerprint", None)
         own = own() if callable(own) else own
         fingerprint = dict(own) if isinstance(own, Mapping) else _described(encoder)
@@ -57,12 +61,14 @@ def encoder_fingerprint(encoder: Any) -> dict[str, Any]:
 
 def _described(encoder: Any) -> dict[str, Any]:
     kind = type(encoder)
+    if any(base.__module__.startswith("sentence_transformers.") for base in kind.__mro__):
+        from polyvec.encode.text import TextEncoder
+
+        return TextEncoder(encoder, runtime="torch", normalize=False).fingerprint
     fingerprint: dict[str, Any] = {"name": f"{kind.__module__}.{kind.__qualname__}", "dim": encoder_dimension(encoder)}
+    fingerprint["kind"] = OBJECT
     if callable(state := getattr(encoder, "state_dict", None)):
         fingerprint["sha256"] = _weights_checksum(state())
-        card = getattr(encoder, "model_card_data", None)
-        if isinstance(base := getattr(card, "base_model", None), str):
-            fingerprint["name"] = base
     return fingerprint
 
 
@@ -90,7 +96,7 @@ def same_encoder(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     ignored = set(IGNORED)
     if first.get("sha256") and second.get("sha256"):
         ignored.add("name")
-    shared = (set(first) & set(second)) - ignored
+    shared = {key for key in set(first) & set(second) if None not in (first[key], second[key])} - ignored
     return all(first[key] == second[key] for key in shared) and {"name", "dim"} <= set(first) & set(second)
 
 
@@ -104,7 +110,7 @@ def described(fingerprint: Mapping[str, Any] | None) -> str:
     parts += [
         f"{key}={value}"
         for key, value in fingerprint.items()
-        if key not in {"name", "dim", "sha256"} | IGNORED and value is not None
+        if key not in {"name", "dim", "sha256", "kind"} | IGNORED and value is not None
     ]
     return ", ".join(parts)
 

@@ -112,7 +112,7 @@ def to_table(
     metadata: Sequence[Mapping[str, Scalar]],
     filters: Mapping[str, pa.Array],
     *,
-    origin: str,
+    origins: Sequence[str],
     embedding_hashes: Sequence[str],
 ) -> pa.Table:
     """Documents and their vectors `(n, dim)` as rows of the table."""
@@ -125,7 +125,7 @@ def to_table(
         "title": pa.array([document.title for document in documents], pa.string()),
         "content": pa.array([document.embedding_text for document in documents], pa.string()),
         "source": pa.array([document.source for document in documents], pa.string()),
-        "origin": pa.array([origin] * len(documents), pa.string()),
+        "origin": pa.array(origins, pa.string()),
         "content_hash": pa.array([document.content_hash for document in documents], pa.string()),
         "embedding_hash": pa.array(embedding_hashes, pa.string()),
         "metadata": pa.array([to_json(row) for row in metadata], pa.string()),

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from polyvec.core.errors import PolyvecError, StoreError
+from polyvec.core.errors import InvalidValueError, PolyvecError, StoreError
 from polyvec.core.files import file_problem
 
 _SYSTEM_CODE = re.compile(r"os error (\d+)")
 _SOURCE_PLACE = re.compile(r",?\s*\S*\.rs:\d+:\d+\S*")
+_PARSER = re.compile(r"sql parser error: (.*?)\)?$")
 _DAMAGE = ("file size is too small", "Invalid range", "magic", "decode", "Corrupt", "EOF", "out of bounds", "not found")
 
 
@@ -41,12 +42,28 @@ def translated(error: BaseException, path: str, action: str) -> PolyvecError:
     return StoreError(f"cannot {action} {path}: {message}")
 
 
+def filter_problem(error: BaseException, where: str) -> InvalidValueError | None:
+    """The package's error for a filter that LanceDB cannot use; `None` when something else is wrong."""
+    message = first_line(error)
+    if not isinstance(error, ValueError) and "filter expression" not in message:
+        return None
+    inner = _PARSER.search(message)
+    reason = inner.group(1) if inner else message.removeprefix("Invalid input, ").removeprefix("lance error: ")
+    shown = where if len(where) <= 100 else where[:97] + "..."
+    return InvalidValueError(f"where: {reason}; got: {shown}")
+
+
 @contextmanager
-def store_problems(path: str, action: str) -> Iterator[None]:
-    """Turn errors inside the block into `StoreError` or `FileProblemError` that name the store and the action."""
+def store_problems(path: str, action: str, where: str | None = None) -> Iterator[None]:
+    """Turn errors inside the block into `StoreError` or `FileProblemError` that name the store and the action.
+
+    With `where`, errors that come of this filter become an `InvalidValueError` that quotes it.
+    """
     try:
         yield
     except PolyvecError:
         raise
     except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
+        if where is not None and (problem := filter_problem(error, where)) is not None:
+            raise problem from error
         raise translated(error, path, action) from error

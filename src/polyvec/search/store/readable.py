@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from polyvec.core.errors import InvalidTypeError, InvalidValueError, StoreError
 from polyvec.data.documents import Document
-from polyvec.search.store.encoding import encode_texts, encoder_from
+from polyvec.search.store.encoding import encode_texts, encoder_from, encoder_of
+from polyvec.search.store.fingerprint import check_encoder, encoder_fingerprint
 from polyvec.search.store.hits import Hit, StoreStats
 from polyvec.search.store.layout import StoreInfo
 from polyvec.search.store.opening import Place
@@ -31,7 +32,7 @@ class ReadableStore:
         self._place = place
         self._info = info
         self._encoder = encoder
-        self._memory_limit = memory_limit
+        self.memory_limit = memory_limit
         self._refresh_lock = threading.Lock()
         self._probe: Any = None
         self._snapshot: Snapshot | None = None
@@ -69,6 +70,22 @@ class ReadableStore:
         if self._encoder is None:
             self._encoder = encoder_from(self.path, self._info.encoder)
         return self._encoder
+
+    @property
+    def given_encoder(self) -> Any:
+        """The encoder that was given or has been loaded, else `None`; loads nothing."""
+        return self._encoder
+
+    def bind(self, encoder: Any) -> None:
+        """Use this encoder from now on.
+
+        Raises:
+            EncoderMismatchError: It is not the one that the store was made with.
+        """
+        encoder = encoder_of(encoder)
+        check_encoder(self.path, self._info.encoder, encoder_fingerprint(encoder))
+        if not isinstance(encoder, Mapping):
+            self._encoder = encoder
 
     @property
     def nbytes(self) -> int:
@@ -115,7 +132,7 @@ class ReadableStore:
 
     def reader(self) -> Reader:
         """Reads of one version; what the methods below use."""
-        return Reader(self.snapshot(), self._memory_limit)
+        return Reader(self.snapshot(), self.memory_limit)
 
     # -- searching ------------------------------------------------------------------------------------------------
 
@@ -159,7 +176,7 @@ class ReadableStore:
         positive_number(k, "k")
         whole_number(offset, "offset", 0)
         positive_number(candidates, "candidates")
-        with store_problems(self.path, "search"):
+        with store_problems(self.path, "search", where):
             return self.reader().search(
                 query, k, mode=mode, where=where, offset=offset, vector=vector, candidates=candidates, exact=exact,
                 encode=lambda text: encode_texts(self.encoder, [text], self.dim, query=True)[0],
@@ -173,7 +190,7 @@ class ReadableStore:
         """
         positive_number(k, "k")
         whole_number(offset, "offset", 0)
-        with store_problems(self.path, "search"):
+        with store_problems(self.path, "search", where):
             return self.reader().similar(key, k, where=where, offset=offset)
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -185,12 +202,12 @@ class ReadableStore:
 
     def count(self, where: str | None = None) -> int:
         """Number of documents, of all or of those that fulfil a filter."""
-        with store_problems(self.path, "read"):
+        with store_problems(self.path, "read", where):
             return self.reader().count(where)
 
     def ids(self, where: str | None = None) -> list[str]:
         """Ids in the order in which the documents came."""
-        with store_problems(self.path, "read"):
+        with store_problems(self.path, "read", where):
             return self.reader().ids(where)
 
     def documents(self, where: str | None = None, *, limit: int | None = None, offset: int = 0) -> Iterator[Document]:
@@ -204,7 +221,7 @@ class ReadableStore:
         whole_number(offset, "offset", 0)
         if limit is not None:
             whole_number(limit, "limit", 0)
-        with store_problems(self.path, "read"):
+        with store_problems(self.path, "read", where):
             return self.reader().documents(where, limit, offset)
 
     def vectors(self, where: str | None = None, *, metadata: bool = False) -> Vectors:
@@ -214,7 +231,7 @@ class ReadableStore:
             where: A filter.
             metadata: Whether title, source and the metadata that can be filtered by come along as an Arrow table.
         """
-        with store_problems(self.path, "read"):
+        with store_problems(self.path, "read", where):
             return self.reader().vectors(where, metadata)
 
     def stats(self) -> StoreStats:

@@ -14,7 +14,7 @@ from polyvec.core.errors import InvalidTypeError, InvalidValueError, NotFoundErr
 from polyvec.data.documents import Document
 from polyvec.search.store.hits import Hit, StoreStats
 from polyvec.search.store.layout import HIT_COLUMNS, split_content, to_documents
-from polyvec.search.store.ranking import best_rows, reciprocal_rank_fusion
+from polyvec.search.store.ranking import reciprocal_rank_fusion
 from polyvec.search.store.searching import QUERY_CHARACTERS, Ranked, dense_ranking, keyword_ranking, logger
 from polyvec.search.store.snapshot import Snapshot, vector_matrix
 from polyvec.search.store.writing import named, sql_text
@@ -55,6 +55,8 @@ class Reader:
     ) -> list[Hit]:
         """See `Store.search`; `encode` turns a text into a vector."""
         condition = None if where is None else self.snapshot.condition(where)
+        if query is None:
+            raise InvalidTypeError("query: got None, needs a text or a vector")
         text = checked_text(query) if isinstance(query, str) else None
         if text is None and mode != "dense":
             raise InvalidTypeError(
@@ -218,14 +220,9 @@ def checked_vector(vector: Any, dim: int) -> np.ndarray:
     """A query vector `(dim,)` float32 of numbers."""
     from polyvec.core.arrays import as_matrix, is_tensor
 
-    if vector is None:
-        raise InvalidTypeError("query: got None, needs a text or a vector")
     array = vector if isinstance(vector, np.ndarray) or is_tensor(vector) else np.asarray(vector)
     row = array[None, :] if array.ndim == 1 else array
     matrix = as_matrix(row, "query", dim=dim)
     if len(matrix) != 1:
         raise InvalidValueError(f"query: got {len(matrix)} vectors, needs one; search for each")
     return matrix[0]
-
-
-__all__ = ["Reader", "best_rows", "checked_text", "checked_vector", "fused"]

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from polyvec.core.errors import InvalidValueError, NotFoundError, StoreError
 from polyvec.data.documents import Document
 from polyvec.search.store import vector_index
-from polyvec.search.store.encoding import encode_texts
-from polyvec.search.store.fingerprint import check_encoder, encoder_fingerprint
+from polyvec.search.store.encoding import encode_texts, encoder_of
+from polyvec.search.store.fingerprint import encoder_fingerprint
 from polyvec.search.store.layout import METRICS, TABLE, StoreInfo, new_schema
 from polyvec.search.store.lock import WriterLock
 from polyvec.search.store.opening import Place
@@ -21,6 +21,7 @@ from polyvec.search.store.readable import ReadableStore, positive_number
 from polyvec.search.store.searching import MEMORY_LIMIT
 from polyvec.search.store.snapshot import Snapshot
 from polyvec.search.store.writing import (
+    KEEP_VERSIONS,
     Writer,
     checked_documents,
     checked_ids,
@@ -31,9 +32,6 @@ from polyvec.search.store.writing import (
 )
 
 OnConflict = Literal["error", "replace", "skip"]
-
-KEEP_VERSIONS = timedelta(minutes=10)
-"""Older versions stay this long after `optimize`, so that a reader in another process can finish what it reads."""
 
 
 class Store(ReadableStore):
@@ -79,8 +77,9 @@ class Store(ReadableStore):
 
         Args:
             path: A folder that is new or empty, or an address that LanceDB understands.
-            encoder: What turns texts into vectors: any object with `encode(texts)`, or the fingerprint (a dict with
-                `name` and `dim`) of one. With neither encoder nor `dim`, the default text model.
+            encoder: What turns texts into vectors: any object with `encode(texts)`, the name of a text model, or the
+                fingerprint (a dict with `name` and `dim`) of an encoder. With neither encoder nor `dim`, the default
+                text model.
             dim: Dimensions, for a store whose vectors you always give yourself.
             metric: How vectors are compared. Cosine, as text encoders are trained for it.
             language: Whose stemming and stop words keyword search uses.
@@ -98,6 +97,7 @@ class Store(ReadableStore):
             from polyvec.encode.text import TextEncoder
 
             encoder = TextEncoder()
+        encoder = encoder_of(encoder)
         fingerprint = None if encoder is None else encoder_fingerprint(encoder)
         if fingerprint is not None and dim is not None and dim != fingerprint["dim"]:
             raise InvalidValueError(
@@ -114,8 +114,9 @@ class Store(ReadableStore):
         with store_problems(place.address, "create"), lock.hold():
             if place.has_table():  # another process may have been quicker
                 cls._refuse_existing(place, overwrite)
-            table = place.connection().create_table(TABLE, schema=new_schema(info), mode="overwrite")
-            Writer(place.address, table, language).build_keyword_index()
+            mode = "overwrite" if place.has_table() else "create"
+            table = place.connection().create_table(TABLE, schema=new_schema(info), mode=mode)
+            Writer(place.address, table, language, place.folder is not None).build_keyword_index()
         return cls(place, info, None if isinstance(encoder, Mapping) else encoder, memory_limit, False, lock)
 
     @staticmethod
@@ -153,11 +154,11 @@ class Store(ReadableStore):
         place.check_readable()
         with store_problems(place.address, "open"):
             snapshot = Snapshot(place.open_table(), place.address)
-        if encoder is not None:
-            check_encoder(place.address, snapshot.info.encoder, encoder_fingerprint(encoder))
-        bound = None if isinstance(encoder, Mapping) else encoder
-        store = cls(place, snapshot.info, bound, memory_limit, read_only, WriterLock(place.lock_path, lock_timeout))
+        lock = WriterLock(place.lock_path, lock_timeout)
+        store = cls(place, snapshot.info, None, memory_limit, read_only, lock)
         store._snapshot = snapshot
+        if encoder is not None:
+            store.bind(encoder)
         return store
 
     @classmethod
@@ -218,15 +219,21 @@ class Store(ReadableStore):
                 checked = [checked[row] for row in kept]
                 matrix = None if matrix is None else matrix[kept]
                 existing = {}
+            hashes = [""] * len(checked)  # vectors that were given are not the encoder's: never reused for a text
             if matrix is None and checked:
-                options = {"batch_size": batch_size, "show_progress": show_progress}
+                options = {"batch_size": batch_size, "show_progress_bar": show_progress}
                 texts = [document.embedding_text for document in checked]
                 matrix = encode_texts(self.encoder, texts, self.dim, options=options)
+                hashes = [embedding_hash(document) for document in checked]
             if matrix is not None:
                 writer.write(
-                    checked, matrix, existing, origin="", embedding_hashes=[embedding_hash(item) for item in checked],
+                    checked,
+                    matrix,
+                    {key: position for key, (position, _) in existing.items()},
+                    origins=[existing.get(document.id, (0, ""))[1] for document in checked],
+                    embedding_hashes=hashes,
                     next_position=writer.next_position(),
-                )  # fmt: skip
+                )
         return len(checked)
 
     def upsert(self, documents: Iterable[Document], vectors: Any = None, **options: Any) -> int:
@@ -268,7 +275,7 @@ class Store(ReadableStore):
             keep_versions: Versions younger than this stay, for readers in other processes that are at it.
         """
         with self.writer("optimize") as writer:
-            writer.optimize(keep_versions, remove_leftovers=self._place.folder is not None)
+            writer.optimize(keep_versions)
 
     def build_vector_index(self, *, force: bool = False, recall: float = 0.95) -> str | None:
         """Build an approximate index of the vectors when it pays; see `vector_index.build`.
@@ -286,7 +293,7 @@ class Store(ReadableStore):
         if not 0 < recall <= 1:
             raise InvalidValueError(f"recall: got {recall}, needs a share between 0 and 1")
         with self.writer("index") as writer:
-            return vector_index.build(writer, self._memory_limit, force=force, recall=recall)
+            return vector_index.build(writer, self.memory_limit, force=force, recall=recall)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Copy the store to another folder, which must not exist, as one consistent version.

@@ -20,6 +20,7 @@ PARAMETERS = ((10, 10), (20, 10), (20, 20), (40, 20), (80, 40), (160, 80))
 """Partitions to visit and candidates to re-rank with the true vectors (as a multiple of the hits), tried in this
 order."""
 
+RECALL = 0.95
 QUERIES = 64
 NEAREST = 10
 GROWTH = 2.0
@@ -30,7 +31,7 @@ LEAST_ROWS = 5_000
 """Fewer vectors train no useful partitions."""
 
 
-def build(writer: Writer, memory_limit: int, *, force: bool, recall: float) -> str | None:
+def build(writer: Writer, memory_limit: int, *, force: bool = False, recall: float = RECALL) -> str | None:
     """Build, or bring up to date, the vector index; the kind, or `None` when there is none.
 
     Kinds are tried in this order, which is that of cost: IVF_RQ (one bit a dimension), IVF_SQ (one byte a dimension).
@@ -48,7 +49,7 @@ def build(writer: Writer, memory_limit: int, *, force: bool, recall: float) -> s
         return None
     trained = _trained_rows(snapshot)
     if snapshot.vector_index is not None and not force and snapshot.count < GROWTH * trained:
-        return str(snapshot.vector_index.index_type)
+        return _kind(snapshot)
     for kind, config in _kinds(snapshot.info):
         try:
             writer.table.create_index("vector", config=config, replace=True)
@@ -60,11 +61,15 @@ def build(writer: Writer, memory_limit: int, *, force: bool, recall: float) -> s
             logger.info(
                 "vector index %s: recall %.3f with %d partitions, %d-fold re-ranking", kind, reached, probes, refine
             )
-            return kind
+            return _kind(writer.snapshot())
     if (index := writer.snapshot().vector_index) is not None:
         writer.table.drop_index(index.name)
     logger.warning("no vector index reached a recall of %.2f; search stays exact", recall)
     return None
+
+
+def _kind(snapshot: Snapshot) -> str | None:
+    return None if snapshot.vector_index is None else str(snapshot.vector_index.index_type)
 
 
 def _kinds(info: StoreInfo) -> list[tuple[str, Any]]:

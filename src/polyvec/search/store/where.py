@@ -1,9 +1,9 @@
 """Filters: a condition in SQL's syntax is read, its columns are checked, and it is written anew for LanceDB.
 
 LanceDB parses a condition as one expression, which can neither change data nor read files. This reader adds what it
-does not do: it refuses a second statement and comments (LanceDB silently ignores what follows a `;`), maps metadata
-keys to their columns, names the columns that exist when one does not, and bounds the size, since its parser overflows
-the stack on very deep expressions.
+does not do: it refuses a second statement and comments (LanceDB silently ignores what follows a `;` or an extra
+bracket), maps metadata keys to their columns, names the columns that exist when one does not, and bounds the size,
+since its parser overflows the stack on very deep expressions.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def rewrite_where(where: str, columns: Mapping[str, str]) -> str:
         elif kind == "word" and not _is_syntax(value, before, after):
             value = f"`{_column(value, columns)}`"
         written.append(value)
-    return " ".join(written)
+    return f"({' '.join(written)})"  # in brackets, so that LanceDB has to read all of it
 
 
 def _is_syntax(word: str, before: tuple[str, str], after: tuple[str, str]) -> bool:
@@ -128,6 +128,10 @@ def _check_size(tokens: list[tuple[str, str]]) -> None:
             arithmetic += value in {"+", "-", "*", "/", "%", "||"} and not _is_sign(tokens, number)
             depth += (value == "(") - (value == ")")
             deepest = max(deepest, depth)
+            if depth < 0:
+                raise _problem("a bracket is closed that was not opened")
+    if depth > 0:
+        raise _problem("a bracket is not closed")
     for count, limit, what in (
         (keywords, MAX_KEYWORDS, "keywords (AND, OR, NOT, ...); use IN for lists"),
         (comparisons, MAX_KEYWORDS, "comparisons; use IN for lists"),

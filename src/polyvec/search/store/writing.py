@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +24,9 @@ from polyvec.search.store.snapshot import Snapshot
 
 FEW_IDS = 200
 """Up to this many ids are looked up by a condition; for more, reading the whole id column is quicker."""
+
+KEEP_VERSIONS = timedelta(minutes=10)
+"""Older versions stay this long after `optimize`, so that a reader in another process can finish what it reads."""
 
 KEYWORD_REBUILD_ROWS = 200_000
 """Up to here `optimize` builds the keyword index anew (about a second), which keeps BM25's counts exact after
@@ -127,11 +130,14 @@ class Writer:
         path: The store's folder or address, for messages.
         table: LanceDB's table, at its newest version.
         language: Language of the keyword index's stemmer and stop words.
+        locked: Whether the lock keeps out all other writers (a folder), so that files which no version mentions are
+            leftovers of killed writers and can go.
     """
 
     path: str
     table: Any
     language: str
+    locked: bool
 
     def snapshot(self) -> Snapshot:
         """The newest version, through this handle; valid until the next commit."""
@@ -151,17 +157,19 @@ class Writer:
 
         self.table.create_index("content", config=FTS(language=self.language), replace=True)
 
-    def existing(self, ids: Sequence[str]) -> dict[str, int]:
-        """The positions of those ids that the store holds."""
+    def existing(self, ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+        """Position and origin of those ids that the store holds."""
         if not ids:
             return {}
         snapshot = self.snapshot()
+        columns = ["id", "position", "origin"]
         if len(ids) <= FEW_IDS:
-            rows = snapshot.scan(["id", "position"], f"id IN ({', '.join(map(sql_text, ids))})")
+            rows = snapshot.scan(columns, f"id IN ({', '.join(map(sql_text, ids))})")
         else:
-            rows = snapshot.scan(["id", "position"])
+            rows = snapshot.scan(columns)
             rows = rows.filter(pc.is_in(rows["id"], pa.array(ids, pa.string())))
-        return dict(zip(rows["id"].to_pylist(), rows["position"].to_pylist(), strict=True))
+        places = zip(rows["position"].to_pylist(), rows["origin"].to_pylist(), strict=True)
+        return dict(zip(rows["id"].to_pylist(), places, strict=True))
 
     def next_position(self) -> int:
         """One more than the highest position that was ever given to a document that is still there."""
@@ -172,15 +180,15 @@ class Writer:
         self,
         documents: Sequence[Document],
         vectors: np.ndarray,
-        existing: dict[str, int],
+        existing: Mapping[str, int],
         *,
-        origin: str,
+        origins: Sequence[str],
         embedding_hashes: Sequence[str],
         next_position: int,
     ) -> int:
-        """Add documents, replacing those in `existing`, in one commit (after commits for new columns, if need be).
+        """Add documents in one commit (after commits for new columns, if need be); the next free position.
 
-        Returns the next free position.
+        Those whose ids `existing` maps to a position replace the ones that are there.
         """
         if not documents:
             return next_position
@@ -195,7 +203,7 @@ class Writer:
             positions[row] = place
         rows = to_table(
             self.table.schema, documents, vectors, positions, metadata, filter_arrays(kinds, metadata),
-            origin=origin, embedding_hashes=embedding_hashes,
+            origins=origins, embedding_hashes=embedding_hashes,
         )  # fmt: skip
         if existing:
             self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
@@ -220,9 +228,9 @@ class Writer:
             return 0
         return int(self.table.delete(f"id IN ({', '.join(map(sql_text, ids))})").num_deleted_rows)
 
-    def optimize(self, keep_versions: timedelta, *, remove_leftovers: bool) -> None:
+    def optimize(self, keep_versions: timedelta = KEEP_VERSIONS) -> None:
         """Join fragments, bring the indexes up to date, delete versions older than `keep_versions`."""
-        self.table.optimize(cleanup_older_than=keep_versions, delete_unverified=remove_leftovers)
+        self.table.optimize(cleanup_older_than=keep_versions, delete_unverified=self.locked)
         snapshot = self.snapshot()
         if snapshot.keyword_index is None or 0 < snapshot.count <= KEYWORD_REBUILD_ROWS:
             self.build_keyword_index()
@@ -236,6 +244,6 @@ def writing(
     if read_only:
         raise StoreError(f"{path}: was opened with read_only=True; open it without to change it")
     with store_problems(path, action), lock.hold():
-        writer = Writer(path, open_table(), language)
+        writer = Writer(path, open_table(), language, lock.path is not None)
         writer.prepare()
         yield writer

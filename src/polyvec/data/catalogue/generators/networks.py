@@ -30,7 +30,8 @@ def _write(folder: Path, graph: Any, labels: dict[Any, str], version: str) -> st
         writer.writerows([node, labels.get(node, "")] for node in nodes)
     order = {node: position for position, node in enumerate(nodes)}
     edges = sorted(
-        (*sorted((start, end), key=order.__getitem__), data.get("weight", 1)) for start, end, data in graph.edges(data=True)
+        (*sorted((start, end), key=order.__getitem__), data.get("weight", 1))
+        for start, end, data in graph.edges(data=True)
     )
     with open(folder / "edges.csv", "w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")

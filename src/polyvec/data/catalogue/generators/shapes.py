@@ -90,7 +90,7 @@ def _picture(points: Floats, normals: Floats) -> npt.NDArray[np.uint8]:
 
 
 def _turned(profile: Floats, closed: bool = False) -> Mesh:
-    """The solid of revolution of a profile (radius, height) around the z axis; `closed` joins its last point to its first."""
+    """The solid that a profile (radius, height) sweeps around the z axis; `closed` joins its ends."""
     angles = np.arange(_AROUND) * (2 * np.pi / _AROUND)
     rings = [np.column_stack([radius * np.cos(angles), radius * np.sin(angles), np.full(_AROUND, height)])
              for radius, height in profile]  # fmt: skip

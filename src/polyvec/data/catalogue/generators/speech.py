@@ -9,9 +9,10 @@ from polyvec.core.progress import track
 from polyvec.data.catalogue.clients import run_client
 
 WORDS = (
-    "zero one two three four five six seven eight nine yes no up down left right on off stop go bed bird cat dog happy "
-    "house marvin tree water music window garden"
-).split()
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "yes", "no", "up", "down",
+    "left", "right", "on", "off", "stop", "go", "bed", "bird", "cat", "dog", "happy", "house", "marvin", "tree",
+    "water", "music", "window", "garden",
+)  # fmt: skip
 VOICES = (
     "en-us+m1", "en-us+m3", "en-gb+m7", "en-gb-scotland+m2", "en-us+f1", "en-gb+f2", "en-us+f4", "en-gb-scotland+f5",
 )  # fmt: skip
@@ -31,7 +32,16 @@ def spoken_words(folder: Path, words: int = len(WORDS)) -> str:
         for speed in SPEEDS
     ]
     for clip in track(clips, "speaking words"):
-        command = ["espeak-ng", "-v", str(clip["voice"]), "-s", str(clip["speed"]), "-w", str(clip["file"]), str(clip["word"])]
+        command = [
+            "espeak-ng",
+            "-v",
+            str(clip["voice"]),
+            "-s",
+            str(clip["speed"]),
+            "-w",
+            str(clip["file"]),
+            str(clip["word"]),
+        ]
         run_client(command, purpose=purpose, needs=_NEEDS, folder=folder)
     write_json(folder / "clips.json", clips)
     version = banner.partition("text-to-speech:")[2].split()

@@ -9,7 +9,7 @@ _NAME_END = re.compile(r"[\s(:\[<]")
 
 
 def stanzas(text: str) -> Iterator[dict[str, str]]:
-    """The stanzas of a control file; a continued value keeps its line breaks, without the leading space of each line."""
+    """The stanzas of a control file; a continued value keeps its line breaks, less the space that each begins with."""
     for block in text.split("\n\n"):
         fields: dict[str, str] = {}
         name = ""
@@ -44,7 +44,8 @@ def relations(value: str) -> list[tuple[int, int, str, str]]:
 def paragraphs(description: str) -> str:
     """The long part of a description as plain text: wrapped lines joined, blocks separated by an empty line.
 
-    In a control file a line of a single dot is an empty line, and a line that begins with a further space stands as it is.
+    In a control file a line of a single dot is an empty line, and a line that begins with a further space stands
+    alone.
     """
     blocks: list[list[str]] = [[]]
     for line in description.split("\n"):

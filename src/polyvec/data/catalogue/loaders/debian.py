@@ -11,6 +11,7 @@ from polyvec.core.errors import InvalidValueError
 from polyvec.core.progress import progress
 from polyvec.data.catalogue.fetch import fingerprint
 from polyvec.data.catalogue.loaders.control import paragraphs, relations, stanzas
+from polyvec.data.catalogue.loaders.texts import check_limit
 from polyvec.data.catalogue.processed import cached_tables
 from polyvec.data.catalogue.types import GraphData
 from polyvec.data.documents import Document
@@ -29,11 +30,11 @@ def load_packages(
 
     Args:
         folder: The fetched folder.
-        view: "texts": one `Document` a package, sorted by name; the id and the title are the package's name, the text is the
-            synopsis and the long description, the metadata have section, priority, maintainer, homepage, version,
-            installed size and tags.
-            "graph": packages joined by Depends and Pre-Depends, first alternatives only, undirected, without self-loops,
-            giant component; the label is the archive section.
+        view: "texts": one `Document` a package, sorted by name; the id and the title are the package's name, the text
+            is the synopsis and the long description, the metadata have section, priority, maintainer, homepage,
+            version, installed size and tags.
+            "graph": packages joined by Depends and Pre-Depends, first alternatives only, undirected, without
+            self-loops, giant component; the label is the archive section.
             "tables": Arrow tables `package`, `maintainer`, `section`, `tag`, `package_tag` and `dependency`, joined by
             the integer keys `package_id`, `maintainer_id`, `section_id`, `tag_id`.
         limit: For "texts": the first so many, by name. Default all.
@@ -126,7 +127,10 @@ def _descriptions(path: Path) -> dict[str, str]:
 
 
 def _dependencies(rows: list[dict[str, str]], number: dict[str, int]) -> pa.Table:
-    """One row a named package: who needs it, how, in which group, as which alternative; `target_id` is null when virtual."""
+    """One row a named package: who needs it, how, in which group, as which alternative.
+
+    `target_id` is null for a name that is no package of the index (virtual, or of another architecture).
+    """
     import pyarrow as pa
 
     columns: dict[str, list[Any]] = {
@@ -148,9 +152,7 @@ def _dependencies(rows: list[dict[str, str]], number: dict[str, int]) -> pa.Tabl
 
 
 def _texts(tables: dict[str, pa.Table], limit: int | None) -> list[Document]:
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise InvalidValueError(f"limit: got {limit!r}, needs a whole number >= 1 or None for all")
-    package = tables["package"].slice(0, limit)
+    package = tables["package"].slice(0, check_limit(limit))
     section = tables["section"]["name"].to_pylist()
     maintainer = tables["maintainer"]["name"].to_pylist()
     tag_names = tables["tag"]["name"].to_pylist()
@@ -158,26 +160,24 @@ def _texts(tables: dict[str, pa.Table], limit: int | None) -> list[Document]:
     links = tables["package_tag"]
     for package_id, tag_id in zip(links["package_id"].to_pylist(), links["tag_id"].to_pylist(), strict=True):
         tags.setdefault(package_id, []).append(tag_names[tag_id])
-    documents = []
-    for row in package.to_pylist():
-        documents.append(
-            Document(
-                id=row["name"],
-                title=row["name"],
-                text="\n\n".join(part for part in (row["synopsis"], row["description"]) if part) or row["name"],
-                source="debian-packages",
-                metadata={
-                    "section": section[row["section_id"]],
-                    "priority": row["priority"],
-                    "maintainer": maintainer[row["maintainer_id"]],
-                    "homepage": row["homepage"],
-                    "version": row["version"],
-                    "installed_size": row["installed_size"],
-                    "tags": ", ".join(tags.get(row["package_id"], [])),
-                },
-            )
+    return [
+        Document(
+            id=row["name"],
+            title=row["name"],
+            text="\n\n".join(part for part in (row["synopsis"], row["description"]) if part) or row["name"],
+            source="debian-packages",
+            metadata={
+                "section": section[row["section_id"]],
+                "priority": row["priority"],
+                "maintainer": maintainer[row["maintainer_id"]],
+                "homepage": row["homepage"],
+                "version": row["version"],
+                "installed_size": row["installed_size"],
+                "tags": ", ".join(tags.get(row["package_id"], [])),
+            },
         )
-    return documents
+        for row in package.to_pylist()
+    ]
 
 
 def _graph(tables: dict[str, pa.Table], min_label_count: int) -> GraphData:

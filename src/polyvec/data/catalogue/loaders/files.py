@@ -26,8 +26,8 @@ def load_pybullet(folder: Path, *, view: str = "poses") -> FileSet:
     Args:
         folder: The fetched folder.
         view: "poses": `files` are the clips by name ("humanoid3d_walk"); `details["clips"]` maps each name to a float32
-            array (frames, 44): duration of the frame in seconds, position of the root (3, metres), its rotation (4), then
-            the joints' rotations as quaternions (4, w first) or angles (1, radians) in the order of
+            array (frames, 44): duration of the frame in seconds, position of the root (3, metres), its rotation (4),
+            then the joints' rotations as quaternions (4, w first) or angles (1, radians) in the order of
             `details["joints"]`. `details["loops"]` says which clips may be repeated. The one clip of a robot dog,
             "laikago_walk", has 20 columns of its own.
             "shapes": `files` are Wavefront meshes (.obj) by name: a thousand random solids ("random_urdfs/000") and a
@@ -88,8 +88,8 @@ def load_shapes(folder: Path, *, view: str = "points") -> FileSet | ImageSet:
         view: "points": `details["points"]`, float32 (shapes, 1024, 3), sampled evenly on the surface.
             "meshes": `details["meshes"]`, a list of (vertices float32 (v, 3), faces int32 (f, 3)).
             "images": an `ImageSet` of grey pictures of 64 x 64 pixels.
-            The first two also have `details["labels"]` and `details["label_names"]`. Every shape is centred and fits the
-            unit ball.
+            The first two also have `details["labels"]` and `details["label_names"]`. Every shape is centred and fits
+            the unit ball.
     """
     if view == "images":
         from polyvec.data.catalogue.loaders.images import load_shape_pictures

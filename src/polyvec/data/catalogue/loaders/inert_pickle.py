@@ -59,7 +59,9 @@ class _Reader(pickle.Unpickler):
 
 
 def read_frame(path: Path) -> pa.Table:
-    """One xz-compressed data frame as an Arrow table; R's row names are the column `rownames`, left out where they only count.
+    """One xz-compressed data frame as an Arrow table.
+
+    R's row names are the column `rownames`, left out where they only count.
 
     Raises:
         FormatError: It is not such a file, or holds anything beside a data frame of numbers, texts and truth values.

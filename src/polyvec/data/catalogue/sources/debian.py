@@ -54,7 +54,10 @@ def fetch_package(entry: Entry, folder: Path, *, offline: bool, refresh: bool) -
     """Download one Debian package with `apt-get download` and take the wanted files out; nothing is installed."""
     refuse_offline(entry, offline)
     purpose = f"fetch the Debian package {entry.package}"
-    with _apt(purpose, refresh) as configuration, tempfile.TemporaryDirectory(dir=folder.parent, suffix=".partial", prefix=f".{folder.name[:40]}.") as scratch:
+    with (
+        _apt(purpose, refresh) as configuration,
+        tempfile.TemporaryDirectory(dir=folder.parent, suffix=".partial", prefix=f".{folder.name[:40]}.") as scratch,
+    ):
         command = ["apt-get", "-c", str(configuration), "-q", "download", entry.package]
         try:
             run_client(command, purpose=purpose, needs=_NEEDS, folder=Path(scratch))
@@ -92,7 +95,10 @@ def fetch_index(entry: Entry, folder: Path, *, offline: bool, refresh: bool) -> 
             )
         version = next((known for known in entry.versions if known in releases), next(iter(releases)))
         for name, file in zip(("Packages", "Translation-en"), releases[version], strict=True):
-            with gzip.open(file) if file.endswith(".gz") else open(file, "rb") as source, open(folder / name, "wb") as copy:
+            with (
+                gzip.open(file) if file.endswith(".gz") else open(file, "rb") as source,
+                open(folder / name, "wb") as copy,
+            ):
                 shutil.copyfileobj(source, copy, 1 << 20)
         return Fetched(version, "apt-get update")
 

