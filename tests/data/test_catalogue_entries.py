@@ -4,7 +4,7 @@ import importlib
 import json
 
 import pytest
-from catalogue_support import sha256
+from catalogue_support import joint_digest, sha256
 
 from polyvec.core.errors import (
     DataUnavailableError,
@@ -209,5 +209,7 @@ def test_the_registry_is_a_data_set(tmp_path):
     assert fastrp.metadata["year"] == 2019
     assert len(fastrp.text.split()) >= 60
     assert "\n" not in fastrp.text
-    assert json.dumps(catalogue.version_used("systems"))
+    content = (catalogue.path("systems") / "systems.toml").read_bytes()
+    used = json.loads(json.dumps(catalogue.version_used("systems")))
+    assert used["content_sha256"] == joint_digest({"systems.toml": content})
     assert not (tmp_path / "cache").exists()

@@ -21,7 +21,7 @@ class HashEncoder:
     def fingerprint(self):
         return {"name": self.name, "sha256": self.sha256, "dim": self.dim, "normalize": True, "precision": "fp32"}
 
-    def encode(self, texts, *, batch_size=32, show_progress=None):
+    def encode(self, texts, *, batch_size=32, show_progress_bar=None):
         self.calls.append(list(texts))
         matrix = np.zeros((len(texts), self.dim), dtype=np.float32)
         for row, text in enumerate(texts):

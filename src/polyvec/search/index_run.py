@@ -70,7 +70,8 @@ class IndexRun:
         self._store, self._writer, self._settings, self._report, self._bar = store, writer, settings, report, bar
         # this run draws a bar of its own, and a terminal shows one at a time
         self._options = {**settings.options, "show_progress_bar": False}
-        self._known = KnownDocuments(writer.snapshot())
+        with writer.guard():
+            self._known = KnownDocuments(writer.snapshot())
         self._next_position = max(self._known.position, default=-1) + 1
         self._seen: dict[str, str] = {}
         self._ready: list[tuple[Document, str, str, np.ndarray]] = []
@@ -167,7 +168,8 @@ class IndexRun:
         if not holders:
             return {}
         condition = f"id IN ({', '.join(sql_text(holder) for holder in sorted(holders))})"
-        rows = self._writer.snapshot().scan(["embedding_hash", "vector"], condition)
+        with self._writer.guard():
+            rows = self._writer.snapshot().scan(["embedding_hash", "vector"], condition)
         matrix = vector_matrix(rows["vector"], self._store.dim)
         wanted = {key for _, _, key in waiting}  # a holder's text may have changed in this very run
         return {key: row for key, row in zip(rows["embedding_hash"].to_pylist(), matrix, strict=True) if key in wanted}
@@ -217,7 +219,8 @@ class IndexRun:
 
     def finish(self) -> None:
         """Join the pieces and bring the indexes up to date, if there is something to do."""
-        index = self._writer.snapshot().keyword_index
-        if self._changed or index is None or index.num_unindexed_rows:
-            self._writer.optimize()
-        self._report.vector_index = vector_index.build(self._writer, self._store.memory_limit)
+        with self._writer.guard():
+            index = self._writer.snapshot().keyword_index
+            if self._changed or index is None or index.num_unindexed_rows:
+                self._writer.optimize()
+            self._report.vector_index = vector_index.build(self._writer, self._store.memory_limit)

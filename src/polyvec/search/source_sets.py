@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.data.documents import Document
 from polyvec.data.readers import ReadReport, SourceFile, read, scan
+from polyvec.data.readers.source_file import printable
 
 STANDARD_INPUT = "-"
 _PATTERN = re.compile(r"[*?\[]")
@@ -58,6 +59,8 @@ class FileSources:
     ):
         self._report = report
         self._files = scan(list(sources), report=report, **scanning)
+        if not self._files:
+            read(list(sources), **scanning, **reading)  # says why there are none
         self._paths = {file.source: _origin(file.path) for file in self._files}
         self._reading = {**reading, "on_error": scanning["on_error"]}
         self._roots = [_root(source) for source in sources]
@@ -159,7 +162,8 @@ def _from_catalogue(name: str) -> GivenDocuments:
 
 
 def _origin(path: Path) -> str:
-    return STANDARD_INPUT if str(path) == STANDARD_INPUT else os.path.abspath(path.expanduser())  # noqa: PTH100
+    # a file name is bytes; those that are no text are escaped, as in the sources of documents
+    return STANDARD_INPUT if str(path) == STANDARD_INPUT else printable(os.path.abspath(path.expanduser()))  # noqa: PTH100
 
 
 def _root(source: Any) -> tuple[str, bool]:

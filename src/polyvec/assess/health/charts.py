@@ -64,8 +64,11 @@ def _plain_numbers(axis: Any) -> None:
 
 
 def _rank_curve(axes: Any, series: Series, palette: Palette) -> None:
+    from matplotlib.ticker import LogLocator
+
     axes.plot(series["rows"], series["rank"], marker="o", markersize=4, color=palette.first, linewidth=1.6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.set_ylim(bottom=0)
     _plain_numbers(axes.xaxis)
     style(axes, palette, "rows (random subsets)", "effective rank")
@@ -115,7 +118,8 @@ def _cosines(axes: Any, series: Series, palette: Palette) -> None:
         ("nearest", "nearest neighbours", palette.first),
     ):
         _bars(axes, series["edges"], series[key], color, alpha=0.65, label=label)
-    axes.legend(fontsize=7.5, frameon=False, labelcolor=palette.ink, loc="best")
+    axes.set_ylim(0, 1.3 * max(*series["random_pairs"], *series["nearest"]))  # room for the legend
+    axes.legend(fontsize=7.5, frameon=False, labelcolor=palette.ink, loc="upper center", ncols=2)
     style(axes, palette, "cosine", "share of pairs")
 
 

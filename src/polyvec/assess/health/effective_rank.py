@@ -35,7 +35,7 @@ RANK = Check(
     bad=0.05,
     below=True,
     percent=True,
-    of="of the dimensions beyond one",
+    of="beyond one dimension",
 )
 GROWTH = Check(
     key="rank_growth",

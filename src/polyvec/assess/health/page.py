@@ -54,6 +54,7 @@ code { font: .9em ui-monospace, SFMono-Regular, Menlo, monospace; }
 figure { margin: 0; padding: .75rem; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; }
 figcaption { font-size: .9rem; } figcaption strong { display: block; font-size: 1rem; }
 svg { display: block; width: 100%; height: auto; margin-top: .25rem; }
+footer { margin-top: 1.5rem; }
 svg text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif !important; }
 summary .status::before { content: "▸ "; color: var(--muted); }
 details[open] > summary .status::before { content: "▾ "; }

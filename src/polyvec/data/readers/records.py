@@ -52,7 +52,7 @@ def record_documents(
         if len(sample) >= limits.SAMPLE_RECORDS or characters > limits.SAMPLE_CHARACTERS:
             break
     if not sample:
-        raise FormatError(f"{printable(file.path)} has no {unit}s")
+        raise FormatError(f"{printable(file.path)} {f'has no {unit}s' if file.size else 'is empty'}")
     fields = choose_fields(
         [record.values for record in sample],
         text_field=context.text_field,

@@ -128,8 +128,8 @@ class _Selection:
         on_error: OnError,
         report: ReadReport,
     ) -> None:
-        self._patterns = [include] if isinstance(include, str) else list(include or [])
         self._include = pattern_spec(include, "include")
+        self._patterns = [include] if isinstance(include, str) else list(include or [])
         self._rules = WalkRules(hidden, follow_links, pattern_spec(exclude, "exclude"))
         self._on_error = on_error
         self._report = report

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,9 @@ VERSION_CONTROL = frozenset({".git", ".hg", ".svn", ".bzr", ".jj"})
 """Never entered, not even with `hidden=True`: they hold packed copies, not the user's documents."""
 
 MAX_IGNORE_FILE_BYTES = 1 << 20
+
+BAD_PATTERN = (ValueError, OverflowError, RecursionError, re.error)
+"""What the pattern library raises for a line that is no pattern."""
 
 Problem = Callable[[Path, FileProblemError], None]
 """Told of each file or folder that cannot be read, and why."""
@@ -54,6 +58,8 @@ def pattern_spec(patterns: str | Sequence[str] | None, argument: str) -> GitIgno
     """Patterns, written as in a `.gitignore`, ready for matching; `None` for none."""
     if patterns is None:
         return None
+    if not isinstance(patterns, (str, Iterable)):
+        raise InvalidTypeError(f"{argument} must be a pattern or a list of patterns, got {type(patterns).__name__}")
     lines = [patterns] if isinstance(patterns, str) else list(patterns)
     for line in lines:
         if not isinstance(line, str):
@@ -62,7 +68,7 @@ def pattern_spec(patterns: str | Sequence[str] | None, argument: str) -> GitIgno
 
     try:
         return GitIgnoreSpec.from_lines(lines)
-    except ValueError as error:
+    except BAD_PATTERN as error:
         raise InvalidValueError(f"{argument} has a pattern that cannot be used: {error}") from error
 
 
@@ -180,7 +186,7 @@ def _ignore_spec(folder: Path, names: set[str], problem: Problem) -> GitIgnoreSp
 
     try:
         return GitIgnoreSpec.from_lines(lines)
-    except ValueError:
+    except BAD_PATTERN:
         return GitIgnoreSpec.from_lines([line for line in lines if _valid(line)])
 
 
@@ -190,6 +196,6 @@ def _valid(line: str) -> bool:
 
     try:
         GitIgnoreSpec.from_lines([line])
-    except ValueError:
+    except BAD_PATTERN:
         return False
     return True

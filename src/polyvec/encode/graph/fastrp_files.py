@@ -51,6 +51,8 @@ def save_state(encoder: FastRP, path: str | os.PathLike[str]) -> None:
 def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The constructor's arguments and the fitted attributes; see `FastRP.load`."""
     try:
+        with open(path, "rb"):  # its error says why, the one of safetensors does not
+            pass
         with safe_open(path, framework="numpy") as handle:
             metadata = handle.metadata() or {}
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping

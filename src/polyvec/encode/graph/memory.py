@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from polyvec.core.errors import InvalidValueError
+from polyvec.encode.graph.projection import BLOCK_NON_ZEROS
 
 
 def fastrp_memory(
@@ -36,8 +37,8 @@ def fastrp_memory(
     non_zeros = nodes * dim * density
     start = wide if dense_start else 8 * non_zeros + 4 * nodes
     vectors = (8 + 8 + 4 + 1) * nodes  # degrees, scales
-    checking = 9 * entries + 4 * nodes  # the transpose that is compared with the adjacency
-    projecting = start + vectors + (20 * min(nodes, 1 << 16) * (dim * density + 3) if dense_start else 32 * non_zeros)
+    checking = 14 * entries + 8 * nodes  # the transpose that is compared with the adjacency
+    projecting = start + vectors + (48 if dense_start else 40) * min(non_zeros, BLOCK_NON_ZEROS)
     projecting += wide if with_features else 0
     running = start + vectors + (hops if kept else min(hops, 2)) * wide + 4 * nodes * hops + 4 * nodes * columns
     return int(max(checking, projecting, running))

@@ -14,7 +14,7 @@ from polyvec.encode.graph.checks import positive_int
 from polyvec.encode.graph.streams import draw, purpose_key, resolve_seed, row_keys, unit_interval
 
 Floats = npt.NDArray[np.floating]
-_BLOCK_ROWS = 1 << 16
+BLOCK_NON_ZEROS = 1 << 18  # bounds the temporaries
 DENSE_FROM = 0.25  # share of non-zeros from which a dense matrix is smaller and faster
 
 
@@ -62,9 +62,10 @@ def sparse_projection(
     count, columns = positive_int(rows, "rows"), positive_int(dim, "dim")
     probability = projection_density(density, count)
     key = purpose_key(resolve_seed(seed), purpose)
+    step = _block_rows(columns, probability)
     blocks = [
-        _block(key, start, min(start + _BLOCK_ROWS, first_row + count), columns, probability)
-        for start in range(first_row, first_row + count, _BLOCK_ROWS)
+        _block(key, start, min(start + step, first_row + count), columns, probability)
+        for start in range(first_row, first_row + count, step)
     ]
     return blocks[0] if len(blocks) == 1 else sp.csr_array(sp.vstack(blocks, format="csr"))
 
@@ -72,11 +73,16 @@ def sparse_projection(
 def dense_projection(rows: int, dim: int, *, density: float, seed: int, purpose: str = "node projection") -> Floats:
     """`sparse_projection` as a dense matrix `(rows, dim)`, float32, filled in blocks of rows."""
     out = np.empty((rows, dim), dtype=np.float32)
-    for first in range(0, rows, _BLOCK_ROWS):
-        count = min(_BLOCK_ROWS, rows - first)
+    step = _block_rows(dim, density)
+    for first in range(0, rows, step):
+        count = min(step, rows - first)
         block = sparse_projection(count, dim, density=density, seed=seed, first_row=first, purpose=purpose)
         block.toarray(out=out[first : first + count])
     return out
+
+
+def _block_rows(dim: int, density: float) -> int:
+    return int(min(max(BLOCK_NON_ZEROS / (dim * density), 256), 1 << 16))
 
 
 def _block(key: np.uint64, start: int, stop: int, dim: int, probability: float) -> sp.csr_array:

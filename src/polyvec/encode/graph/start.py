@@ -82,12 +82,12 @@ def start_matrix(
     share = projection_density(density, nodes)
     dense = dense or x is not None
     if projection is not None:
-        base = projection.toarray() if dense and sp.issparse(projection) else projection
+        base = scaled_rows(projection.toarray() if dense and sp.issparse(projection) else projection, scale)
     elif dense or share > DENSE_FROM:
         base = dense_projection(nodes, dim, density=share, seed=known_seed)
+        base *= scale.astype(base.dtype)[:, None]
     else:
-        base = sparse_projection(nodes, dim, density=share, seed=known_seed)
-    base = scaled_rows(base, scale)
+        base = scaled_rows(sparse_projection(nodes, dim, density=share, seed=known_seed), scale)
     settings: dict[str, Any] = {"density": share, "seed": known_seed, "beta": beta, "total": total}
     by_user = projection is not None
     if x is None:

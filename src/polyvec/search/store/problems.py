@@ -15,7 +15,7 @@ from polyvec.core.files import file_problem
 _SYSTEM_CODE = re.compile(r"os error (\d+)")
 _SOURCE_PLACE = re.compile(r",?\s*\S*\.rs:\d+:\d+\S*")
 _PARSER = re.compile(r"sql parser error: (.*?)\)?$")
-_DAMAGE = ("file size is too small", "Invalid range", "magic", "decode", "Corrupt", "EOF", "out of bounds", "not found")
+_DAMAGE = ("LanceError(IO)", "file size is too small", "Invalid range", "magic", "decode", "Corrupt", "EOF", "out of bounds", "not found")
 
 
 def first_line(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from polyvec.search.store.hits import Hit, StoreStats
 from polyvec.search.store.layout import StoreInfo
 from polyvec.search.store.opening import Place
 from polyvec.search.store.problems import store_problems
-from polyvec.search.store.reading import Reader
+from polyvec.search.store.reading import Question, Reader
 from polyvec.search.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -176,11 +176,14 @@ class ReadableStore:
         positive_number(k, "k")
         whole_number(offset, "offset", 0)
         positive_number(candidates, "candidates")
+        question = Question.of(
+            query, vector, mode=mode, dim=self.dim, metric=self.metric,
+            encode=lambda text: encode_texts(self.encoder, [text], self.dim, query=True)[0],
+        )  # fmt: skip
         with store_problems(self.path, "search", where):
             return self.reader().search(
-                query, k, mode=mode, where=where, offset=offset, vector=vector, candidates=candidates, exact=exact,
-                encode=lambda text: encode_texts(self.encoder, [text], self.dim, query=True)[0],
-            )  # fmt: skip
+                question, k, mode=mode, where=where, offset=offset, candidates=candidates, exact=exact
+            )
 
     def similar(self, key: str, k: int = 10, *, where: str | None = None, offset: int = 0) -> list[Hit]:
         """The documents nearest to one in the store, without itself.

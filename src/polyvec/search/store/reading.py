@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,54 +42,23 @@ class Reader:
     # -- searching ------------------------------------------------------------------------------------------------
 
     def search(
-        self,
-        query: Any,
-        k: int,
-        *,
-        mode: str,
-        where: str | None,
-        offset: int,
-        vector: Any,
-        candidates: int,
-        exact: bool,
-        encode: Callable[[str], np.ndarray],
+        self, question: Question, k: int, *, mode: str, where: str | None, offset: int, candidates: int, exact: bool
     ) -> list[Hit]:
-        """See `Store.search`; `encode` turns a text into a vector."""
+        """See `Store.search`."""
         condition = None if where is None else self.snapshot.condition(where)
-        if query is None:
-            raise InvalidTypeError("query: got None, needs a text or a vector")
-        text = checked_text(query) if isinstance(query, str) else None
-        if text is None and mode != "dense":
-            raise InvalidTypeError(
-                f"query: got {type(query).__name__}, but mode={mode!r} needs a text; give the vector as vector=..."
-            )
         dense = keyword = None
         length = candidates if mode == "hybrid" else offset + k
         if mode != "keyword":
-            point = self._query_vector(query if text is None else vector, text, encode)
             dense = Ranked.nothing()
-            if point is not None:
+            if question.vector is not None:
                 dense = dense_ranking(
-                    self.snapshot, point, length, condition, memory_limit=self.memory_limit, exact=exact
+                    self.snapshot, question.vector, length, condition, memory_limit=self.memory_limit, exact=exact
                 )
         if mode != "dense":
-            keyword = keyword_ranking(self.snapshot, text or "", length, condition)
+            keyword = keyword_ranking(self.snapshot, question.text, length, condition)
         if dense is not None and keyword is not None:
             return self.hits(fused(dense, keyword), offset, k)
         return self.hits(dense or keyword or Ranked.nothing(), offset, k)
-
-    def _query_vector(self, given: Any, text: str | None, encode: Callable[[str], np.ndarray]) -> np.ndarray | None:
-        """The vector to compare with; `None` for a text whose vector is zero, which resembles nothing."""
-        zero_matters = self.snapshot.info.metric == "cosine"
-        if given is None:
-            point = encode(text or "")
-            return None if zero_matters and not point.any() else point
-        point = checked_vector(given, self.snapshot.info.dim)
-        if zero_matters and not point.any():
-            raise InvalidValueError(
-                "query: a vector of zeros has no direction to compare by cosine; give another vector"
-            )
-        return point
 
     def similar(self, key: str, k: int, *, where: str | None, offset: int) -> list[Hit]:
         """See `Store.similar`."""
@@ -204,6 +174,47 @@ def fused(dense: Ranked, keyword: Ranked) -> Ranked:
     known = dict(zip(dense.positions.tolist(), dense.row_ids.tolist(), strict=True))
     known |= dict(zip(keyword.positions.tolist(), keyword.row_ids.tolist(), strict=True))
     return Ranked(np.array([known[place] for place in positions.tolist()], dtype=np.uint64), positions, scores)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A query that was checked: its text (empty when only a vector was given) and its vector.
+
+    The vector is `None` when it is not needed, or when the encoder gives zeros, which resemble nothing.
+    """
+
+    text: str
+    vector: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls, query: Any, vector: Any, *, mode: str, dim: int, metric: str, encode: Callable[[str], np.ndarray]
+    ) -> Question:
+        """Check a query and encode its text where that is needed.
+
+        Raises:
+            InvalidTypeError: Neither text nor vector; a vector where words are needed.
+            InvalidValueError: Empty, of other dimensions, NaN, infinity, zeros that have no direction.
+        """
+        if query is None:
+            raise InvalidTypeError("query: got None, needs a text or a vector")
+        text = checked_text(query) if isinstance(query, str) else None
+        if text is None and mode != "dense":
+            raise InvalidTypeError(
+                f"query: got {type(query).__name__}, but mode={mode!r} needs a text; give the vector as vector=..."
+            )
+        if mode == "keyword":
+            return cls(text or "", None)
+        given = query if text is None else vector
+        if given is None:
+            point = encode(text or "")
+            return cls(text or "", None if metric == "cosine" and not point.any() else point)
+        point = checked_vector(given, dim)
+        if metric == "cosine" and not point.any():
+            raise InvalidValueError(
+                "query: a vector of zeros has no direction to compare by cosine; give another vector"
+            )
+        return cls(text or "", point)
 
 
 def checked_text(query: str) -> str:

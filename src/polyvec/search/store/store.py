@@ -116,7 +116,7 @@ class Store(ReadableStore):
                 cls._refuse_existing(place, overwrite)
             mode = "overwrite" if place.has_table() else "create"
             table = place.connection().create_table(TABLE, schema=new_schema(info), mode=mode)
-            Writer(place.address, table, language, place.folder is not None).build_keyword_index()
+            Writer(place.address, table, language, "create", place.folder is not None).build_keyword_index()
         return cls(place, info, None if isinstance(encoder, Mapping) else encoder, memory_limit, False, lock)
 
     @staticmethod
@@ -292,7 +292,7 @@ class Store(ReadableStore):
         """
         if not 0 < recall <= 1:
             raise InvalidValueError(f"recall: got {recall}, needs a share between 0 and 1")
-        with self.writer("index") as writer:
+        with self.writer("index") as writer, writer.guard():
             return vector_index.build(writer, self.memory_limit, force=force, recall=recall)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -130,6 +130,7 @@ class Writer:
         path: The store's folder or address, for messages.
         table: LanceDB's table, at its newest version.
         language: Language of the keyword index's stemmer and stop words.
+        action: What is being done, for messages.
         locked: Whether the lock keeps out all other writers (a folder), so that files which no version mentions are
             leftovers of killed writers and can go.
     """
@@ -137,7 +138,12 @@ class Writer:
     path: str
     table: Any
     language: str
+    action: str
     locked: bool
+
+    def guard(self) -> AbstractContextManager[None]:
+        """Problems of LanceDB and the disk inside the block name the store and the action."""
+        return store_problems(self.path, self.action)
 
     def snapshot(self) -> Snapshot:
         """The newest version, through this handle; valid until the next commit."""
@@ -159,22 +165,24 @@ class Writer:
 
     def existing(self, ids: Sequence[str]) -> dict[str, tuple[int, str]]:
         """Position and origin of those ids that the store holds."""
-        if not ids:
-            return {}
-        snapshot = self.snapshot()
-        columns = ["id", "position", "origin"]
-        if len(ids) <= FEW_IDS:
-            rows = snapshot.scan(columns, f"id IN ({', '.join(map(sql_text, ids))})")
-        else:
-            rows = snapshot.scan(columns)
-            rows = rows.filter(pc.is_in(rows["id"], pa.array(ids, pa.string())))
-        places = zip(rows["position"].to_pylist(), rows["origin"].to_pylist(), strict=True)
-        return dict(zip(rows["id"].to_pylist(), places, strict=True))
+        with self.guard():
+            if not ids:
+                return {}
+            snapshot = self.snapshot()
+            columns = ["id", "position", "origin"]
+            if len(ids) <= FEW_IDS:
+                rows = snapshot.scan(columns, f"id IN ({', '.join(map(sql_text, ids))})")
+            else:
+                rows = snapshot.scan(columns)
+                rows = rows.filter(pc.is_in(rows["id"], pa.array(ids, pa.string())))
+            places = zip(rows["position"].to_pylist(), rows["origin"].to_pylist(), strict=True)
+            return dict(zip(rows["id"].to_pylist(), places, strict=True))
 
     def next_position(self) -> int:
         """One more than the highest position that was ever given to a document that is still there."""
-        highest = pc.max(self.snapshot().scan(["position"])["position"]).as_py()
-        return 0 if highest is None else highest + 1
+        with self.guard():
+            highest = pc.max(self.snapshot().scan(["position"])["position"]).as_py()
+            return 0 if highest is None else highest + 1
 
     def write(
         self,
@@ -190,26 +198,27 @@ class Writer:
 
         Those whose ids `existing` maps to a position replace the ones that are there.
         """
-        if not documents:
+        with self.guard():
+            if not documents:
+                return next_position
+            metadata = [clean_metadata(document) for document in documents]
+            kinds = self._widen(metadata)
+            positions = np.empty(len(documents), dtype=np.int64)
+            for row, document in enumerate(documents):
+                place = existing.get(document.id)
+                if place is None:
+                    place = next_position
+                    next_position += 1
+                positions[row] = place
+            rows = to_table(
+                self.table.schema, documents, vectors, positions, metadata, filter_arrays(kinds, metadata),
+                origins=origins, embedding_hashes=embedding_hashes,
+            )  # fmt: skip
+            if existing:
+                self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+            else:
+                self.table.add(rows)
             return next_position
-        metadata = [clean_metadata(document) for document in documents]
-        kinds = self._widen(metadata)
-        positions = np.empty(len(documents), dtype=np.int64)
-        for row, document in enumerate(documents):
-            place = existing.get(document.id)
-            if place is None:
-                place = next_position
-                next_position += 1
-            positions[row] = place
-        rows = to_table(
-            self.table.schema, documents, vectors, positions, metadata, filter_arrays(kinds, metadata),
-            origins=origins, embedding_hashes=embedding_hashes,
-        )  # fmt: skip
-        if existing:
-            self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
-        else:
-            self.table.add(rows)
-        return next_position
 
     def _widen(self, metadata: Sequence[Any]) -> dict[str, str]:
         kinds = self.snapshot().kinds
@@ -224,26 +233,29 @@ class Writer:
 
     def delete(self, ids: Sequence[str]) -> int:
         """Delete documents by id in one commit; how many were there."""
-        if not ids:
-            return 0
-        return int(self.table.delete(f"id IN ({', '.join(map(sql_text, ids))})").num_deleted_rows)
+        with self.guard():
+            if not ids:
+                return 0
+            return int(self.table.delete(f"id IN ({', '.join(map(sql_text, ids))})").num_deleted_rows)
 
     def optimize(self, keep_versions: timedelta = KEEP_VERSIONS) -> None:
         """Join fragments, bring the indexes up to date, delete versions older than `keep_versions`."""
-        self.table.optimize(cleanup_older_than=keep_versions, delete_unverified=self.locked)
-        snapshot = self.snapshot()
-        if snapshot.keyword_index is None or 0 < snapshot.count <= KEYWORD_REBUILD_ROWS:
-            self.build_keyword_index()
+        with self.guard():
+            self.table.optimize(cleanup_older_than=keep_versions, delete_unverified=self.locked)
+            snapshot = self.snapshot()
+            if snapshot.keyword_index is None or 0 < snapshot.count <= KEYWORD_REBUILD_ROWS:
+                self.build_keyword_index()
 
 
 @contextmanager
 def writing(
     path: str, lock: WriterLock, open_table: Callable[[], Any], language: str, *, read_only: bool, action: str
 ) -> Iterator[Writer]:
-    """A writer at the newest version, alone; problems inside the block name the store and the action."""
+    """A writer at the newest version, alone; what the caller does beside writing raises its own errors."""
     if read_only:
         raise StoreError(f"{path}: was opened with read_only=True; open it without to change it")
-    with store_problems(path, action), lock.hold():
-        writer = Writer(path, open_table(), language, lock.path is not None)
-        writer.prepare()
+    with lock.hold():
+        with store_problems(path, action):
+            writer = Writer(path, open_table(), language, action, lock.path is not None)
+            writer.prepare()
         yield writer

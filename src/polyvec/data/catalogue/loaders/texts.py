@@ -43,10 +43,15 @@ def load_systems(folder: Path) -> list[Document]:
     return [
         Document(
             id=each["slug"],
-            title=f"{each['title']}: {each['full_title']}" if each.get("full_title") else each["title"],
+            title=_full_title(each["title"], each.get("full_title", "")),
             text=" ".join(each["description"].split()),
             source="systems",
             metadata={key: each[key] for key in ("room", "year", "venue", "status") if key in each},
         )
         for each in systems
     ]
+
+
+def _full_title(short: str, full: str) -> str:
+    """Both titles, once where the full one begins with the short one."""
+    return full if full.casefold().startswith(short.casefold()) else f"{short}: {full}" if full else short
