@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def gaussian(rows=1200, dim=24, seed=0):
+def gaussian(rows=1200, dim=64, seed=0):
     return np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
 
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from health_testing import crowded, gaussian
+from health_testing import gaussian
 
 from polyvec.assess.health import health_report
 from polyvec.assess.health.finding import Check, count, percent
@@ -154,17 +154,17 @@ def test_headline_counts_every_status(report):
     assert report.headline.startswith("300 vectors of 10 dimensions: ")
     for status, number in counted.items():
         assert (f"{number} {status}" in report.headline) == bool(number)
-    assert health_report(crowded(1, 1), show_progress=False).headline.startswith("1 vector of 1 dimension: ")
+    assert health_report(gaussian(1, 1), show_progress=False).headline.startswith("1 vector of 1 dimension: ")
 
 
 def test_thresholds_in_words_and_at_the_limit():
     check = Check("key", "name", "meaning", "advice", "source", warn=0.1, bad=0.5, percent=True, of="of rows")
     assert check.threshold == "warn above 10%, bad above 50% (of rows)"
     assert [check.judge(value) for value in (0.0, 0.1, 0.11, 0.5, 0.51)] == ["ok", "ok", "warn", "warn", "bad"]
-    low = Check("key", "name", "meaning", "advice", "source", warn=3, bad=1, below=True)
+    low = Check("key", "name", "meaning", "advice", "source", warn=3.0, bad=1.0, below=True)
     assert low.threshold == "warn below 3, bad below 1"
     assert [low.judge(value) for value in (4.0, 3.0, 2.9, 1.0, 0.9)] == ["ok", "ok", "warn", "warn", "bad"]
-    assert Check("key", "name", "meaning", "advice", "source", warn=0, bad=0).threshold == "bad above 0"
+    assert Check("key", "name", "meaning", "advice", "source", warn=0.0, bad=0.0).threshold == "bad above 0"
 
 
 def test_numbers_in_words():

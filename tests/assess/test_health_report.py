@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 import torch
-from health_testing import crowded, gaussian, statuses, values
+from health_testing import crowded, gaussian, values
 
 import polyvec.assess.blocks
 from polyvec.assess.health import dimensions, effective_rank, examine, health_report
@@ -22,7 +22,7 @@ def examined(data, **options):
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("rows", "dim"), [(500, 2), (1500, 16), (2500, 128)])
+@pytest.mark.parametrize(("rows", "dim"), [(500, 8), (1500, 16), (2500, 128)])
 def test_sound_data_get_no_warning(rows, dim, seed):
     report = examined(gaussian(rows, dim, seed))
     assert report.status == "ok", report
@@ -54,7 +54,7 @@ def dominant_mean(data):
 
 
 def dominant_dimension(data):
-    data[:, 3] *= 8
+    data[:, 3] *= 30
 
 
 def one_loud_direction(data):
@@ -119,7 +119,7 @@ def wild_norms(data):
         (near_copies, "near_duplicates", "warn"),
         (long_rows, "norm_outliers", "warn"),
         (strangers, "lonely_rows", "warn"),
-        (wild_norms, "norm_spread", "warn"),
+        (wild_norms, "norm_spread", "bad"),
     ],
 )
 def test_a_planted_defect_is_found(damage, key, status):
@@ -206,8 +206,8 @@ def test_every_kind_of_matrix_gets_the_same_report():
     data = crowded(300).astype(np.float16).astype(np.float32)
     expected = values(examined(data))
     kinds = [
-        data.astype(np.float64), data.astype(np.float16), np.asfortranarray(data), data.tolist(), torch.from_numpy(data),
-        torch.from_numpy(data).to(torch.float16), pd.DataFrame(data), Vectors(data, ids=[f"a{n}" for n in range(300)]),
+        data.astype(np.float64), data.astype(np.float16), np.asfortranarray(data), data.tolist(), pd.DataFrame(data),
+        torch.from_numpy(data), torch.from_numpy(data).half(), Vectors(data, ids=[f"a{n}" for n in range(300)]),
     ]  # fmt: skip
     for kind in kinds:
         assert values(examined(kind)) == pytest.approx(expected, rel=1e-6, abs=1e-9), type(kind)
@@ -227,7 +227,7 @@ def test_input_is_left_alone():
 
 def test_a_mapped_file_is_never_copied_whole(tmp_path, monkeypatch):
     path = tmp_path / "vectors.npy"
-    np.save(path, gaussian(60_000, 128))
+    np.save(path, gaussian(60_000, 256))
     size = path.stat().st_size
     mapped = Vectors.load(path, memory_map=True)
     assert isinstance(mapped.matrix, np.memmap)
@@ -237,7 +237,7 @@ def test_a_mapped_file_is_never_copied_whole(tmp_path, monkeypatch):
     report = examined(mapped, sample=1000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 0.5 * size
+    assert peak < 0.35 * size
     assert report.status == "ok", report
 
 
@@ -286,26 +286,35 @@ def test_few_rows_say_what_cannot_be_computed(rows, dim):
 
 
 @pytest.mark.parametrize(
-    ("data", "key", "status"),
+    ("data", "expected"),
     [
-        (np.full((50, 4), np.nan), "invalid_rows", "bad"),
-        (np.zeros((50, 4)), "zero_vectors", "bad"),
-        (np.ones((150, 4)), "exact_copies", "bad"),
-        (np.ones((150, 4)), "effective_rank", "bad"),
-        (np.full((50, 4), np.inf), "invalid_rows", "bad"),
-        (np.eye(150), "mean_cosine", "ok"),
-        (np.repeat(np.eye(3), 50, axis=0), "exact_copies", "bad"),
-        (np.full((30, 3), 1e30, dtype=np.float32), "mean_cosine", "bad"),
-        (np.arange(200.0)[:, None] - 50, "mean_cosine", "ok"),
+        (
+            np.full((50, 4), np.nan),
+            {"invalid_rows": "bad", "zero_vectors": "not computed", "mean_cosine": "not computed"},
+        ),
+        (np.full((50, 4), np.inf), {"invalid_rows": "bad"}),
+        (np.zeros((50, 4)), {"zero_vectors": "bad", "exact_copies": "not computed", "effective_rank": "bad"}),
+        (np.ones((150, 4)), {"exact_copies": "bad", "effective_rank": "bad", "dead_dimensions": "bad"}),
+        (np.repeat(np.eye(3), 50, axis=0), {"exact_copies": "bad"}),
+        (np.eye(150), {"mean_cosine": "ok", "effective_rank": "ok"}),
+        (np.full((30, 3), 1e30, dtype=np.float32), {"mean_cosine": "bad"}),
+        (np.arange(200.0)[:, None] - 50, {"mean_cosine": "ok", "dominant_dimension": "not computed"}),
     ],
 )
-def test_degenerate_data_get_a_report(data, key, status, tmp_path):
+def test_degenerate_data_get_a_report(data, expected):
     report = examined(data)
-    assert report[key].status == status
+    assert {key: report[key].status for key in expected} == expected
     json.dumps(report.to_dict(), allow_nan=False)
     assert str(report)
+
+
+@pytest.mark.parametrize("data", [np.full((50, 4), np.nan), np.zeros((50, 4)), np.ones((150, 4)), np.ones((1, 1))])
+def test_degenerate_reports_can_be_drawn(data, tmp_path):
+    report = examined(data)
     report.save_html(tmp_path / "report.html")
     report.save_png(tmp_path / "report.png")
+    assert (tmp_path / "report.png").stat().st_size > 10_000
+    assert "Findings" in (tmp_path / "report.html").read_text()
 
 
 def test_more_dimensions_than_rows():
@@ -374,7 +383,6 @@ def test_unknown_finding():
         ([[1.0], [1.0, 2.0]], {}, InvalidValueError, "different lengths"),
         (np.full((20, 2), 1e200), {}, InvalidValueError, "row 0 holds 1e\\+200"),
         (np.ones((20, 2)), {"sample": 99}, InvalidValueError, "sample: got 99, needs at least 100"),
-        (np.ones((20, 2)), {"sample": 2.5}, InvalidTypeError, "sample: got float"),
         (np.ones((20, 2)), {"sample": True}, InvalidTypeError, "sample: got bool"),
         (np.ones((20, 2)), {"seed": -1}, InvalidValueError, "seed: got -1"),
         (np.ones((20, 2)), {"texts": ["a"]}, InvalidValueError, "texts: got 1 for 20 vectors"),

@@ -12,9 +12,51 @@ from typing import Any
 from polyvec.data.documents import Document
 from polyvec.data.readers import ReadReport, read
 
-NOUNS = "river mountain garden winter letter harbour teacher machine village summer orchard bridge storm valley".split()
-VERBS = "crosses follows remembers measures paints repairs describes visits carries watches studies shelters".split()
-ADJECTIVES = "quiet old narrow bright hidden patient distant careful frozen gentle broken golden restless".split()
+NOUNS = [
+    "river",
+    "mountain",
+    "garden",
+    "winter",
+    "letter",
+    "harbour",
+    "teacher",
+    "machine",
+    "village",
+    "summer",
+    "orchard",
+    "bridge",
+    "storm",
+    "valley",
+]
+VERBS = [
+    "crosses",
+    "follows",
+    "remembers",
+    "measures",
+    "paints",
+    "repairs",
+    "describes",
+    "visits",
+    "carries",
+    "watches",
+    "studies",
+    "shelters",
+]
+ADJECTIVES = [
+    "quiet",
+    "old",
+    "narrow",
+    "bright",
+    "hidden",
+    "patient",
+    "distant",
+    "careful",
+    "frozen",
+    "gentle",
+    "broken",
+    "golden",
+    "restless",
+]
 
 
 def sentence(rng: random.Random) -> str:

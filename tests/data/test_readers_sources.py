@@ -90,7 +90,9 @@ def test_include_and_exclude(tmp_path: Path, include, exclude, expected: list[st
 
 
 def test_ignore_files_count_where_they_lie_and_below(tmp_path: Path) -> None:
-    tree(tmp_path, "a.txt", "keep.txt", "build/x.txt", "sub/a.txt", "sub/b.txt", "sub/deep/b.txt", "tmp.md", "sub/tmp.md")
+    tree(
+        tmp_path, "a.txt", "keep.txt", "build/x.txt", "sub/a.txt", "sub/b.txt", "sub/deep/b.txt", "tmp.md", "sub/tmp.md"
+    )
     write(tmp_path / ".gitignore", "a.txt\nbuild/\n# a comment\n\n*.md\n")
     write(tmp_path / ".polyvecignore", "!tmp.md\n")
     write(tmp_path / "sub" / ".gitignore", "!a.txt\n/b.txt\n")
@@ -108,8 +110,8 @@ def test_ignored_folder_is_not_entered_so_nothing_in_it_comes_back(tmp_path: Pat
 
 def test_odd_ignore_files_do_no_harm(tmp_path: Path) -> None:
     tree(tmp_path, "a.txt", "b.txt")
-    write(tmp_path / ".gitignore", b"\xff\xfe\n!\n/\n[\n***\n\\\n[z-a]\nb.txt\n" + bytes(range(1, 10)))
-    assert sources(tmp_path) in (["a.txt"], [])
+    write(tmp_path / ".gitignore", b"\xff\xfe\n!\n/\n[\n\\\n[z-a]\nb.txt\n" + bytes(range(1, 10)))
+    assert sources(tmp_path) == ["a.txt"]
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / ".gitignore").mkdir()
     tree(tmp_path / "sub", "c.txt")
@@ -217,7 +219,11 @@ def test_clashing_names_get_the_names_of_their_folders(tmp_path: Path) -> None:
     assert sources([first, second, third]) == ["one/notes/a.txt", "one/notes/b.txt", "two/notes/a.txt", "c.txt"]
     assert sources([first / "a.txt", second / "a.txt"]) == ["one/notes/a.txt", "two/notes/a.txt"]
     assert sources([tmp_path / "one", tmp_path / "two"]) == ["one/notes/a.txt", "one/notes/b.txt", "two/notes/a.txt"]
-    assert [document.id for document in read([second, first])] == ["two/notes/a.txt", "one/notes/a.txt", "one/notes/b.txt"]
+    assert [document.id for document in read([second, first])] == [
+        "two/notes/a.txt",
+        "one/notes/a.txt",
+        "one/notes/b.txt",
+    ]
 
 
 def test_file_reached_twice_is_read_once(tmp_path: Path) -> None:
@@ -293,7 +299,9 @@ def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix
         read_all(tmp_path, on_error="raise")
 
 
-def test_unreadable_named_file_is_raised_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_named_file_is_raised_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tree(tmp_path, "a.txt", "b.txt")
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "b.txt")
     with pytest.raises(FileProblemError, match=r"b\.txt: no permission"):
@@ -339,7 +347,7 @@ def test_nothing_to_read_says_what_was_looked_for(tmp_path: Path) -> None:
     write(tmp_path / "blank" / "a.txt", " \n")
     write(tmp_path / "blank" / "b.csv", "")
     report = ReadReport()
-    with pytest.raises(FormatError, match="white space.*empty"):
+    with pytest.raises(FormatError, match=r"white space.*empty"):
         read_all(tmp_path / "blank", report=report)
     assert report.skipped_count == 2
 
@@ -408,6 +416,7 @@ def test_report_stays_small_however_much_is_skipped(tmp_path: Path) -> None:
 
 
 def test_suffixes_are_those_of_the_readers() -> None:
-    expected = ".txt .md .markdown .html .htm .jsonl .ndjson .json .csv .tsv .parquet .arrow .feather .ipc .pdf .txt.gz .jsonl.gz"
-    assert set(expected.split()) <= set(SUPPORTED_SUFFIXES)
+    tables = {".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather", ".ipc"}
+    texts = {".txt", ".md", ".markdown", ".html", ".htm", ".pdf"}
+    assert tables | texts | {".txt.gz", ".jsonl.gz"} <= set(SUPPORTED_SUFFIXES)
     assert ".pdf.gz" not in SUPPORTED_SUFFIXES

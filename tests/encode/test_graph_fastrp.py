@@ -1,4 +1,4 @@
-"""FastRP against the explicit dense formula, and its algebra: linearity, permutations, isolated nodes, paths of computing."""
+"""FastRP against the explicit dense formula, its algebra, and its ways of computing."""
 
 import itertools
 import warnings

@@ -38,6 +38,8 @@ def corpus(generation):
 
 def run(path, log, generation, commit_documents=25, pause=0.0, file_limit=None):
     """Index one generation, noting each commit once it is safe."""
+    import lancedb  # noqa: F401 - so that kills hit the work and not the imports
+
     from polyvec.search.indexing import index_sources
 
     documents = corpus(generation)

@@ -104,11 +104,16 @@ class TestResult:
         assert np.allclose(whole[0], pieces[0], atol=1e-6)
         assert np.array_equal(FunnelSearch(vectors, [4, 32], [25]).search(queries, 5)[1], whole[1])
 
-    def test_default_is_the_funnel_of_the_paper(self):
-        assert funnel_schedule(2048) == ((8, 16, 32, 64, 128, 2048), (200, 100, 50, 25, 12))
+    def test_schedule_doubles_sizes_and_halves_shortlists(self):
+        assert funnel_schedule(2048, smallest=8) == ((8, 16, 32, 64, 128, 2048), (200, 100, 50, 25, 12))  # the paper's
+        assert funnel_schedule(2048) == ((256, 512, 1024, 2048), (200, 100, 50))
         assert funnel_schedule(64) == ((8, 16, 32, 64), (200, 100, 50))
         assert funnel_schedule(8) == ((8,), ())
         assert funnel_schedule(5) == ((5,), ())
+        with pytest.raises(InvalidValueError, match="smallest: got 9, but the vectors have 8"):
+            funnel_schedule(8, smallest=9)
+
+    def test_default_schedule_follows_the_first_vectors(self):
         generator = np.random.default_rng(0)
         index = FunnelSearch(generator.normal(size=(500, 64)))
         assert (index.sizes, index.shortlists) == funnel_schedule(64)

@@ -30,32 +30,41 @@ class Server:
         )
         assert self.process.stdout.readline() == "serving\n"
 
-    def run(self, delay, **request):
-        """Run a request and kill it `delay` seconds after it began; its exit code and how long it took."""
-        self.process.stdin.write(json.dumps(request) + "\n")
+    def run(self, log, commits=None, delay=0.0, **request):
+        """Run a request; kill it `delay` seconds after it has noted so many `commits` (`None`: never). Its exit code."""
+        before = size(log)
+        self.process.stdin.write(json.dumps({**request, "log": str(log)}) + "\n")
         self.process.stdin.flush()
-        lines = {self.process.stdout.readline().split()[0]: None for _ in range(0)}
-        child = None
+        lines = {}
         while len(lines) < 2:
             word, *rest = self.process.stdout.readline().split()
+            assert word in ("started", "ready"), "the worker died before it began"
             lines[word] = rest
-            if word == "ended":
-                raise AssertionError("the worker died before it began")
         child = int(lines["started"][0])
-        began = time.monotonic()
-        timer = threading.Timer(delay, lambda: os.kill(child, signal.SIGKILL)) if delay is not None else None
-        if timer is not None:
-            timer.start()
+        ended = threading.Event()
+
+        def kill():
+            while size(log) < before + commits and not ended.is_set():
+                time.sleep(0.001)
+            if not ended.wait(delay):
+                os.kill(child, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill if commits is not None else lambda: None)
+        killer.start()
         word, code = self.process.stdout.readline().split()
-        if timer is not None:
-            timer.cancel()
+        ended.set()
+        killer.join()
         assert word == "ended"
-        return int(code), time.monotonic() - began
+        return int(code)
 
     def close(self):
         self.process.stdin.close()
         self.process.wait(timeout=30)
         self.process.stdout.close()
+
+
+def size(log):
+    return log.read_bytes().count(b"\n") if log.exists() else 0
 
 
 @pytest.fixture
@@ -111,28 +120,24 @@ def check(path, log, complete, current):
 def kill_many(server, tmp_path, kills, seed):
     path, log = tmp_path / "index", tmp_path / "log"
     generator = random.Random(seed)
-    complete, current, killed, longest = None, 0, 0, 1.5
+    complete, current, killed = None, 0, 0
     while killed < kills:
-        code, seconds = server.run(generator.uniform(0, longest), path=str(path), log=str(log), generation=current)
+        commits, delay = generator.randrange(30), generator.uniform(0, 0.1)
+        code = server.run(log, commits, delay, path=str(path), generation=current)
         assert code in (0, -signal.SIGKILL)
         killed += code != 0
         if code == 0:
-            longest = 1.2 * seconds
             store = check(path, log, None, current)
             assert sorted(store.ids()) == sorted(document.id for document in corpus(current))
             complete, current = current, current + 1
-        elif (path / "documents.lance" / "_versions").exists() and any(
-            (path / "documents.lance" / "_versions").glob("*.manifest")
-        ):
+        elif list((path / "documents.lance" / "_versions").glob("*.manifest")):
             check(path, log, complete, current)
-        else:
+        else:  # killed before there was a table
             assert committed(log) == {}
-    code, _ = server.run(None, path=str(path), log=str(log), generation=current)
-    assert code == 0
+    assert server.run(log, path=str(path), generation=current) == 0
     store = check(path, log, None, current)
     assert sorted(store.documents(), key=lambda document: document.id) == corpus(current)
     assert store.stats().unindexed_documents == 0
-    assert not list((path / "documents.lance").rglob("*.partial"))
     return current
 
 

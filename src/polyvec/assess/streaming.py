@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -135,7 +135,7 @@ class RankMe:
         """Forget all rows."""
         self._moments = None
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> RankMe:
         """Move the state to `device`; it stays float64 (and on the CPU where the device has no float64)."""
         if self._moments is not None:
             target = float64_device(device)

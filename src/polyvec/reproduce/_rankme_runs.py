@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polyvec.core.errors import InvalidValueError
+
 if TYPE_CHECKING:
     import torch
 
@@ -45,6 +47,8 @@ class Outcome:
     target_accuracy: float
 
 
+WORST_ALPHA = 100.0
+DIVERGED = Outcome(0.0, 0.0, WORST_ALPHA, 1e9, 0.0, 0.0)  # finite, so that it can be stored
 METRICS = (
     "RankMe of projector", "RankMe of representation", "alpha-ReQ of projector", "training loss", "source accuracy",
     "target accuracy",
@@ -145,7 +149,7 @@ def train_and_judge(
     """
     import torch
 
-    from polyvec.assess import spectrum_report
+    from polyvec.assess import rankme, spectrum_report
     from polyvec.train.objectives.normalized_temperature import NTXentLoss
     from polyvec.train.objectives.variance_invariance import VICRegLoss
 
@@ -165,7 +169,10 @@ def train_and_judge(
     for _ in range(settings["steps"] if steps is None else steps):
         batch = source[torch.randperm(len(source), generator=generator)[: settings["batch"]].to(device)]
         views = torch.cat([_view(batch, generator), _view(batch, generator)])
-        loss = objective(*projector(encoder(views)).chunk(2))
+        try:
+            loss = objective(*projector(encoder(views)).chunk(2))
+        except InvalidValueError:  # NaN in the embeddings
+            return DIVERGED
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -176,13 +183,16 @@ def train_and_judge(
         representations = encoder(pixels.flatten(1))
         rows = np.flatnonzero(is_source)[: settings["rank_rows"]]
         ranked = representations[torch.from_numpy(rows).to(device)]
-        of_projector = spectrum_report(projector(ranked))
-        of_representation = spectrum_report(ranked)
+        outputs = projector(ranked)
+    if not (torch.isfinite(representations).all() and torch.isfinite(outputs).all()):
+        return DIVERGED
+    rank_of_projector = rankme(outputs, on_collapse="zero")
+    alpha = spectrum_report(outputs)["alpha_req"] if rank_of_projector > 0 else WORST_ALPHA
     features = representations.cpu().numpy()
     return Outcome(
-        rank_of_projector=of_projector["rankme"],
-        rank_of_representation=of_representation["rankme"],
-        alpha_req=of_projector["alpha_req"],
+        rank_of_projector=rank_of_projector,
+        rank_of_representation=rankme(ranked, on_collapse="zero"),
+        alpha_req=min(alpha, WORST_ALPHA),
         training_loss=float(torch.stack(losses[-50:]).mean()) if losses else 0.0,
         source_accuracy=probe_accuracy(features[is_source], labels[is_source], seed),
         target_accuracy=probe_accuracy(features[~is_source], labels[~is_source], seed),

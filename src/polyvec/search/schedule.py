@@ -9,22 +9,30 @@ from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.train.sizes import check_size
 
 
-def funnel_schedule(dim: int, *, smallest: int = 8, shortlist: int = 200) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Sizes and shortlists of the paper's funnel: sizes double while shortlists halve, the last size is the full one.
+def funnel_schedule(
+    dim: int, *, smallest: int | None = None, shortlist: int = 200
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Sizes and shortlists of a funnel: sizes double while shortlists halve, the last size is the full one.
 
     Args:
         dim: Dimensions of the vectors.
-        smallest: Size of the first scan.
-        shortlist: How many candidates the first scan keeps. Halving ends at 10 or where the size reaches `dim`.
+        smallest: Size of the first scan. What it misses is lost, so the default is careful: an eighth of `dim`, at
+            least 8. The paper's funnel on 2048 dimensions starts with 8.
+        shortlist: How many candidates the first scan keeps, 200 as in the paper. Halving ends at 10 or where the size
+            reaches `dim`.
 
     Source: Matryoshka Representation Learning (2022), section 4.3.1 (funnel retrieval).
 
     Example:
         >>> funnel_schedule(384)
-        ((8, 16, 32, 64, 128, 384), (200, 100, 50, 25, 12))
+        ((48, 96, 192, 384), (200, 100, 50))
+        >>> funnel_schedule(2048, smallest=8)
+        ((8, 16, 32, 64, 128, 2048), (200, 100, 50, 25, 12))
     """
-    size, keep = check_size(smallest, "smallest"), check_size(shortlist, "shortlist")
-    sizes, shortlists = [min(size, check_size(dim, "dim"))], [keep]
+    check_size(dim, "dim")
+    size = min(dim, max(8, dim // 8)) if smallest is None else check_size(smallest, "smallest", dim)
+    keep = check_size(shortlist, "shortlist")
+    sizes, shortlists = [size], [keep]
     while keep // 2 >= 10 and size * 2 < dim:
         size, keep = size * 2, keep // 2
         sizes.append(size)

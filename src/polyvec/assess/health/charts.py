@@ -84,7 +84,7 @@ def _spectrum(axes: Any, series: Series, palette: Palette) -> None:
     style(axes, palette, "singular value, largest first", "share of their sum")
 
 
-def _bars(axes: Any, edges: list[float], heights: list[float], color: str, **options: Any) -> None:
+def _bars(axes: Any, edges: list[Any], heights: list[Any], color: str, **options: Any) -> None:
     axes.stairs(heights, edges, fill=True, color=color, **options)
 
 

@@ -46,7 +46,7 @@ class Copies:
     """Exact copies among the examined rows.
 
     Attributes:
-        first: Whether each examined row is the first of its kind `(n,)`.
+        first: Whether each examined row is the first of its kind, or zeros `(n,)`.
         groups: Row numbers of the largest groups of equal rows.
         number: How many groups there are.
     """
@@ -57,8 +57,9 @@ class Copies:
 
 
 def exact_copies(scanned: Scan, rows: Rows) -> Copies:
-    """Find equal rows by their hashes, and confirm each by its numbers."""
-    order = np.argsort(scanned.hashes, kind="stable")  # stable: a group starts with its first row
+    """Find equal rows by their hashes, and confirm each by its numbers; rows of zeros are no copies of each other."""
+    directed = np.flatnonzero(scanned.lengths)
+    order = directed[np.argsort(scanned.hashes[directed], kind="stable")]  # stable: a group starts with its first row
     hashes = scanned.hashes[order]
     new = np.ones(len(order), dtype=bool)
     new[1:] = hashes[1:] != hashes[:-1]
@@ -72,7 +73,7 @@ def exact_copies(scanned: Scan, rows: Rows) -> Copies:
         members = rows.take(scanned.rows[order[part]])
         equal[begin : begin + step] = (members == rows.take(scanned.rows[leaders[part]])).all(axis=1)
     copies = later[equal]
-    first = np.ones(len(order), dtype=bool)
+    first = np.ones(scanned.examined, dtype=bool)
     first[order[copies]] = False
     chosen, sizes = np.unique(leaders[copies], return_counts=True)
     largest = chosen[np.argsort(-sizes, kind="stable")[:5]]
@@ -85,10 +86,10 @@ def exact_copies(scanned: Scan, rows: Rows) -> Copies:
 
 def copies_finding(copies: Copies, scanned: Scan, rows: Rows) -> Finding:
     """Exact copies."""
-    if scanned.examined < 2:
-        return COPIES.missing(f"needs at least 2 rows, got {scanned.examined}")
+    if scanned.directed < 2:
+        return COPIES.missing(f"needs at least 2 rows that are not zeros, got {scanned.directed}")
     number = int(np.count_nonzero(~copies.first))
-    share = number / scanned.examined
+    share = number / scanned.directed
     shown = f"{count(number, 'row')} ({percent(share)}) in {count(copies.number, 'group')}" if number else "none"
     examples = tuple(
         rows.example(group[:3], f"{count(len(group), 'equal row')}", compare=True) for group in copies.groups

@@ -115,7 +115,7 @@ class Check:
     def _number(self, limit: float) -> str:
         return f"{100 * limit:g}%" if self.percent else f"{limit:g}"
 
-    def judge(self, value: float) -> Status:
+    def judge(self, value: int | float) -> Status:
         """The status of a value."""
         for status, limit in (("bad", self.bad), ("warn", self.warn)):
             if limit is not None and (value < limit if self.below else value > limit):
@@ -123,7 +123,7 @@ class Check:
         return "ok"
 
     def found(
-        self, value: float, shown: str, *, examples: tuple[Example, ...] = (), meaning: str = "", **details: Any
+        self, value: int | float, shown: str, *, examples: tuple[Example, ...] = (), meaning: str = "", **details: Any
     ) -> Finding:
         """The finding for a value; `meaning` is added to the fixed words."""
         return Finding(
@@ -155,7 +155,7 @@ class Check:
         )
 
 
-def percent(share: float) -> str:
+def percent(share: int | float) -> str:
     """A share in percent, with as many digits as small shares need."""
     if share == 0:
         return "0%"

@@ -22,8 +22,8 @@ SKEW = Check(
     "locally (CSLS, mutual proximity).",
     source="measure: Radovanovic et al., Hubs in Space (2010); warn: a skewness above 1 is high (Bulmer, Principles of "
     "Statistics, 1979); bad: " + CONVENTION,
-    warn=1,
-    bad=10,
+    warn=1.0,
+    bad=10.0,
 )
 ORPHANS = Check(
     key="orphans",

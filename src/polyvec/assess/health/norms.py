@@ -15,8 +15,8 @@ SPREAD = Check(
     "product and Euclidean search favour the long or the short ones.",
     advice="Search by cosine, or normalise before storing, unless length is meant to count.",
     source=CONVENTION,
-    warn=1,
-    bad=3,
+    warn=1.0,
+    bad=3.0,
 )
 
 

@@ -69,7 +69,7 @@ def _charts(report: HealthReport, figure: Any, *, top: float) -> None:
 
 
 def _text(
-    figure: Any, x: float, y: float, text: str, *, size: float, color: str = LIGHT.ink, weight: str = "normal"
+    figure: Any, x: float, y: float, text: str, *, size: int | float, color: str = LIGHT.ink, weight: str = "normal"
 ) -> None:
     figure.text(x, y, _drawable(text), fontsize=size, color=color, weight=weight, va="baseline", parse_math=False)
 

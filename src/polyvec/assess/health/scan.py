@@ -22,8 +22,8 @@ INVALID = Check(
     advice="Find out where they arise (empty input, 16-bit overflow, division by a zero norm); encode them anew or "
     "drop them.",
     source=f"IEEE 754 arithmetic; zero tolerance is a {CONVENTION}",
-    warn=0,
-    bad=0,
+    warn=0.0,
+    bad=0.0,
 )
 ZERO = Check(
     key="zero_vectors",
@@ -31,7 +31,7 @@ ZERO = Check(
     meaning="A vector of zeros has no direction, so no cosine: it is never similar to anything.",
     advice="Usually empty or unreadable documents; look at the ids, and leave them out or give them text.",
     source=CONVENTION,
-    warn=0,
+    warn=0.0,
     bad=0.01,
     percent=True,
     of="of rows",

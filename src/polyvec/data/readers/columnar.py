@@ -58,15 +58,25 @@ def _records(file: SourceFile, context: ReadContext) -> Iterator[Record]:
             yield Record(number, dict(zip(names, row, strict=True)), characters)
 
 
+def _opened(file: SourceFile) -> Any:
+    """The file as Arrow opens it; through Python where the name is not UTF-8, which Arrow does not take."""
+    name = str(file.path)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return pa.PythonFile(open(file.path, "rb"), mode="r")
+    return pa.OSFile(name)
+
+
 def _parquet_batches(file: SourceFile, context: ReadContext) -> Iterator[Any]:
-    with pq.ParquetFile(str(file.path), page_checksum_verification=True) as table:
+    with _opened(file) as handle, pq.ParquetFile(handle, page_checksum_verification=True) as table:
         columns = _kept_columns(table.schema_arrow, file, context)
         _require_rows(table.metadata.num_rows, columns, file)
         yield from table.iter_batches(batch_size=BATCH_ROWS, columns=columns)
 
 
 def _arrow_batches(file: SourceFile, context: ReadContext) -> Iterator[Any]:
-    with pa.OSFile(str(file.path)) as handle:
+    with _opened(file) as handle:
         is_file = handle.read(6) == b"ARROW1"
         handle.seek(0)
         if is_file:

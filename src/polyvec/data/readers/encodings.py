@@ -105,6 +105,7 @@ def find_encoding(raw: BinaryIO, file: SourceFile, context: ReadContext, declare
 
 def _find(raw: BinaryIO, file: SourceFile, context: ReadContext, declared: str | None) -> TextEncoding:
     name = printable(file.path)
+    raw.seek(0)
     start = raw.read(16)
     marked = next((encoding for mark, encoding in MARKS if start.startswith(mark)), None)
     chosen = context.encoding or marked
@@ -237,9 +238,9 @@ def _guesses(raw: BinaryIO, broken: int) -> list[str]:
         raw.seek(max(0, broken - GUESS_BYTES // 4))
         sample = raw.read(GUESS_BYTES)
     matches = list(from_bytes(sample, cp_isolation=COMMON_ENCODINGS))
-    # Western text reads almost as well in Central European tables, and the other way round not at all: so among
-    # encodings that read equally cleanly the Western one gets a head start.
-    matches.sort(key=lambda match: (round(match.chaos, 2), -match.coherence - 0.1 * (match.encoding == "cp1252")))
+    # Western text reads almost as well by the Central European and Baltic tables; being far more common, it gets a
+    # head start, small enough that letters typical of a language outweigh it.
+    matches.sort(key=lambda match: match.chaos - match.coherence - 0.03 * (match.encoding == "cp1252"))
     guesses = [match.encoding for match in matches]
     return [*guesses, *(name for name in ("cp1252", "latin-1") if name not in guesses)]
 

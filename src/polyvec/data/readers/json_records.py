@@ -24,9 +24,21 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def read_json_lines(file: SourceFile, context: ReadContext) -> Iterator[Document]:
-    """A document for each line; a line that is a string is a text of its own. A record's number is its line."""
+    """A document for each line; a line that is a string is a text of its own. A record's number is its line.
+
+    A file that begins with `[` is one array whatever its name, and read as such.
+    """
     with open_binary(file, context) as raw:
-        stream = open_text(raw, find_encoding(raw, file, context), newline="\n")
+        encoding = find_encoding(raw, file, context)
+        stream = open_text(raw, encoding, newline="\n")
+        start = stream.read(CHUNK_CHARACTERS)
+        stream.detach()
+        raw.seek(0)
+        stream = open_text(raw, encoding, newline="\n")
+        if start.lstrip().startswith("["):
+            context.report.note(f"{file.source}: a JSON array rather than JSON lines")
+            yield from record_documents(_objects(JsonStream(stream, file), file, context), file, context, "record")
+            return
         yield from record_documents(_lines(stream, file, context), file, context, "line")
 
 
@@ -37,13 +49,11 @@ def _lines(stream: TextIO, file: SourceFile, context: ReadContext) -> Iterator[R
         if not line.strip():
             continue
         try:
-            values = _as_record(json.loads(line))
+            values = _as_record(json.loads(line.strip()))
         except RecursionError:
             values, problem = None, "the JSON is nested too deeply"
         except ValueError as error:
             values, problem = None, f"not JSON ({_reason(error)})"
-            if not good and not bad and line.lstrip().startswith("["):
-                problem += "; a file that is one JSON array is named .json"
         else:
             problem = "not a JSON object or string"
         if values is None:

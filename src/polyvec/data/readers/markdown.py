@@ -18,7 +18,7 @@ MAX_FRONT_MATTER_CHARACTERS = 1 << 16
 """A longer block between `---` lines is text, not front matter."""
 
 _FRONT_MATTER = re.compile(r"(---|\+\+\+)[ \t]*\n(.*?)(?:^|\n)(?:\1|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_HEADING = re.compile(r"#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*(?:\n|\Z)|([^\n]+)\n(?:=+|-{3,})[ \t]*(?:\n|\Z)")
+_HEADING = re.compile(r"#{1,6}[ \t]+(.+?)[ \t]*#*[ \t]*(?:\n|\Z)|([^\n]*\w[^\n]*)\n(?:=+|-{3,})[ \t]*(?:\n|\Z)")
 _INLINE = re.compile(r"!?\[([^\]\n]*)\]\([^)\n]*\)|[*`]+|\{#[^}\n]*\}")
 
 
@@ -79,4 +79,4 @@ def _parse_yaml(source: str) -> dict[Any, object] | None:
         parsed = yaml.safe_load(source)
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
-    return parsed if isinstance(parsed, dict) else None
+    return {} if parsed is None else parsed if isinstance(parsed, dict) else None

@@ -46,7 +46,10 @@ _DROPPED = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style|template|noscript)\b[^<>]*>.*?(?:</\1[^<>]*>|\Z)|<[!?][^<>]*>",
     re.DOTALL | re.IGNORECASE,
 )
-_NOT_A_TAG = re.compile(r"""<(?!/?[a-zA-Z](?:[^<>]*+>|(?>[^<>"']++|"[^"]*+"|'[^']*+')*+>))""")
+_MARKUP = re.compile(
+    r"""<(?:(/?[a-zA-Z](?>[^<>"']++|"[^"<>]*+"|'[^'<>]*+'|"[^"]*+"(?=[\s/>])|'[^']*+'(?=[\s/>]))*+>)"""
+    r"""|(/?[a-zA-Z][^\s<>/"']*+)[^<>]*+>)?"""
+)
 _CHARSET = re.compile(rb"""<meta[^>]{0,512}?charset\s{0,8}=\s{0,8}["']?\s{0,8}([a-zA-Z0-9_.:-]{2,40})""", re.IGNORECASE)
 _WIDER = {
     "iso8859-1": "cp1252",
@@ -90,12 +93,19 @@ def declared_encoding(raw: BinaryIO) -> str | None:
 
 def visible_text(markup: str) -> tuple[str | None, str]:
     """`(title, text)` of a page: entities decoded, one empty line between paragraphs, white space collapsed."""
-    # The standard parser takes quadratic time over tags that never end: what is no whole tag is made plain text first.
-    markup = _NOT_A_TAG.sub("&lt;", _DROPPED.sub(" ", markup))
+    # The standard parser takes quadratic time over tags that never end, so it only gets to see whole tags.
+    markup = _MARKUP.sub(_repaired, _DROPPED.sub(" ", markup))
     page = _parse(markup, UNSEEN | FURNITURE)
     if page.swallowed or not page.text:  # an element that is never closed, or nothing but furniture
         page = _parse(markup, NEVER_TEXT)
     return page.title, page.text
+
+
+def _repaired(found: re.Match[str]) -> str:
+    """A tag as it is; one whose quotes do not match without attributes; a lone `<` as text."""
+    if found[1]:
+        return found[0]
+    return f"<{found[2]}>" if found[2] else "&lt;"
 
 
 def _parse(markup: str, left_out: frozenset[str]) -> _VisibleText:
@@ -166,9 +176,10 @@ class _VisibleText(HTMLParser):
             while self._open[-1][0] != tag:
                 self._close_last(forced=True)
             self._close_last()
+        else:
+            self._separate(tag, end=True)
         if tag == self._collecting:
             self._collecting = None
-        self._separate(tag, end=True)
 
     def handle_data(self, data: str) -> None:
         if self._collecting:
@@ -188,6 +199,8 @@ class _VisibleText(HTMLParser):
         self.swallowed |= forced and tag in self._left_out and tag not in NEVER_TEXT
         self._open_count[tag] -= 1
         self._hidden -= hidden
+        if tag in PARAGRAPHS or tag in CELLS:
+            self._separate(tag, end=True)
 
     def _separate(self, tag: str, end: bool = False) -> None:
         if self._hidden:

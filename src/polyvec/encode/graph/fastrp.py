@@ -236,7 +236,7 @@ class FastRP(BaseEstimator):
                 if combination is not None and weights is not None:
                     combination.add(weights[hop], power, norms)
                 bar.advance()
-        self._warn(walks.isolated, walks.sinks, has_own=settings.self_weight > 0 and x is not None)
+        self._warn(walks.isolated, walks.sinks, has_own=settings.self_weight > 0 and x is not None, level=4)
         return np.empty(0, dtype=dtype) if combination is None else combination.out
 
     def _combination(
@@ -314,7 +314,7 @@ class FastRP(BaseEstimator):
             combination.add(weight, fresh, row_norms(fresh))
         if self.column_statistics_ is not None:
             standardize_columns(combination.out, self.column_statistics_)
-        self._warn(degrees == 0, 0, has_own=settings.self_weight > 0 and x is not None)
+        self._warn(degrees == 0, 0, has_own=settings.self_weight > 0 and x is not None, level=3)
         return combination.out
 
     def _checked_rows(self, new_rows: Any) -> sp.csr_array:
@@ -344,14 +344,15 @@ class FastRP(BaseEstimator):
         advice = "lower dim" + (", or pass keep_powers=False" if self.keep_powers else ", or use fewer hops")
         check_memory(needed, advice)
 
-    def _warn(self, isolated: npt.NDArray[np.bool_], sinks: int, *, has_own: bool) -> None:
+    def _warn(self, isolated: npt.NDArray[np.bool_], sinks: int, *, has_own: bool, level: int) -> None:
+        """Warn about zero vectors; `level` is the `stacklevel` of the user's line."""
         count = int(isolated.sum())
         if count and not has_own:
-            warnings.warn(f"{count} of {len(isolated)} nodes have no edges: their vectors are zero", stacklevel=4)
+            text = f"{count} of {len(isolated)} nodes have no edges: their vectors are zero"
+            warnings.warn(text, stacklevel=level)
         if sinks and self.sinks == "zero":
-            warnings.warn(
-                f"{sinks} sinks (no edge leaves them) have zero vectors; sinks='stay' avoids that", stacklevel=4
-            )
+            text = f"{sinks} sinks (no edge leaves them) have zero vectors; sinks='stay' avoids that"
+            warnings.warn(text, stacklevel=level)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted encoder to one safetensors file, atomically.

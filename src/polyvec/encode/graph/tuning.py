@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +108,10 @@ def tune_fastrp(
     with progress("FastRP settings", len(chosen_betas) * len(chosen_weights), show=show_progress) as bar:
         for beta in chosen_betas:
             model: FastRP = clone(template).set_params(beta=beta, weights=longest, dim=low, keep_powers=True)
-            model.fit(view, x)
+            with warnings.catch_warnings():
+                if done:  # what is wrong with the graph has been said once
+                    warnings.simplefilter("ignore", UserWarning)
+                model.fit(view, x)
             for setting in chosen_weights:
                 scores = label_scores(model.reweight(setting), classes, fitted, scored, c=c)
                 done.append(FastRPTrial(beta, setting, getattr(scores, metric)))

@@ -18,23 +18,25 @@ class Chunking:
     """How texts that are longer than the model's window are cut.
 
     Args:
-        size_tokens: Most tokens a chunk, special tokens included; more than the model takes is refused. The default is
-            the window of the default model.
+        size_tokens: Most tokens a chunk, special tokens included; more than the encoder reads of a text is refused. The
+            default, `None`, is all that it reads: 256 for the default model.
         overlap: Tokens, about, that a chunk repeats from the one before, so that a sentence at a cut is whole in one of
-            them. The default is an eighth of the size.
+            them. The default, 32, is a sentence or two; it is never more than half of a chunk.
         pooling: `"mean"` gives one vector a text: the mean of its chunks' vectors weighted by their tokens (words in an
             overlap count twice), scaled to unit length where the encoder normalizes. `"none"` gives one vector a chunk.
     """
 
-    size_tokens: int = 256
+    size_tokens: int | None = None
     overlap: int = 32
     pooling: Literal["mean", "none"] = "mean"
 
     def __post_init__(self) -> None:
         for name, value, least in (("size_tokens", self.size_tokens, 1), ("overlap", self.overlap, 0)):
+            if name == "size_tokens" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise InvalidValueError(f"{name}: got {value!r}, needs a whole number of at least {least}")
-        if self.overlap * 2 > self.size_tokens:
+        if self.size_tokens is not None and self.overlap * 2 > self.size_tokens:
             raise InvalidValueError(
                 f"overlap: got {self.overlap}, needs at most half of size_tokens={self.size_tokens}: chunks would "
                 "hardly advance"
@@ -116,15 +118,16 @@ def plan_chunks(
         InvalidValueError: `size_tokens` is more than the model takes, or leaves no room beside the special tokens and
             the prompt.
     """
-    if chunking.size_tokens > tokenizer.max_length:
+    size_tokens = tokenizer.max_length if chunking.size_tokens is None else chunking.size_tokens
+    if size_tokens > tokenizer.max_length:
         raise InvalidValueError(
-            f"size_tokens: got {chunking.size_tokens}, needs at most {tokenizer.max_length}, the tokens that this "
-            "encoder reads of a text"
+            f"size_tokens: got {size_tokens}, needs at most {tokenizer.max_length}, the tokens that this encoder reads "
+            "of a text"
         )
-    size = chunking.size_tokens - tokenizer.special_count - prompt_tokens
+    size = size_tokens - tokenizer.special_count - prompt_tokens
     if size < 1:
         raise InvalidValueError(
-            f"size_tokens: got {chunking.size_tokens}, needs more: {tokenizer.special_count} special tokens"
+            f"size_tokens: got {size_tokens}, needs more: {tokenizer.special_count} special tokens"
             + (f" and {prompt_tokens} of the prompt" if prompt_tokens else "")
             + " leave no room for text"
         )

@@ -217,6 +217,7 @@ class TextEncoder:
         arguments.check_choice("output", output, ("sentence", "chunks", "tokens"))
         arguments.check_choice("engine", engine, ("local", "ray"))
         arguments.check_count("batch_size", batch_size)
+        arguments.check_count("ray_workers", ray_workers)
         arguments.check_chunking(chunking)
         single = isinstance(sentences, str)
         texts = [check_text(item, i) for i, item in enumerate([sentences] if single else iterate_items(sentences))]

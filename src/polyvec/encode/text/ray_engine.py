@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polyvec.core.errors import InvalidValueError
 from polyvec.core.lazy import require
 from polyvec.encode.text.arguments import windows_of
 from polyvec.encode.text.batches import WindowCall
@@ -63,10 +62,7 @@ def encode_with_ray(
 
     Raises:
         MissingDependencyError: Ray is not installed.
-        InvalidValueError: `workers` is not a positive whole number.
     """
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise InvalidValueError(f"ray_workers: got {workers!r}, needs a whole number of at least 1, or None")
     ray = require("ray", "scale", "engine='ray'")
     require("ray.data", "scale", "engine='ray'")
     result = np.zeros((len(texts), encoder.dim), np.float32)

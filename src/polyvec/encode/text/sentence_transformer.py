@@ -43,17 +43,24 @@ def load_object(name: str, *, device: str | None, precision: str, local_only: bo
         DataUnavailableError: It cannot be loaded.
     """
     import torch
+    from safetensors import SafetensorError
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
 
     settings = {"dtype": torch.bfloat16} if precision == "bfloat16" else {}
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # one for each of the files that are read, in a moment
     try:
         return SentenceTransformer(name, device=device or "cpu", model_kwargs=settings, local_files_only=local_only)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataUnavailableError(
             f"model: {name!r} cannot be loaded ({reason[:200]}); give the folder of a sentence-transformers model, or "
             "a hub name that is in the local cache or can be downloaded"
         ) from error
+    finally:
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def _of_library(module: Any, name: str) -> bool:

@@ -15,7 +15,7 @@ from polyvec.core.files import file_problem
 _SYSTEM_CODE = re.compile(r"os error (\d+)")
 _SOURCE_PLACE = re.compile(r",?\s*\S*\.rs:\d+:\d+\S*")
 _PARSER = re.compile(r"sql parser error: (.*?)\)?$")
-_DAMAGE = ("LanceError(IO)", "file size is too small", "Invalid range", "magic", "decode", "Corrupt", "EOF", "out of bounds", "not found")
+_DAMAGE = ("lanceerror(io)", "file size is too small", "invalid range", "magic", "decode", "corrupt", "eof", "not found")
 
 
 def first_line(error: BaseException) -> str:
@@ -34,7 +34,7 @@ def translated(error: BaseException, path: str, action: str) -> PolyvecError:
     message = first_line(error)
     if "conflict" in message.lower():
         return StoreError(f"cannot {action} {path}: another process changed it at the same time; try again")
-    if isinstance(error, RuntimeError) and any(sign in message for sign in _DAMAGE):
+    if isinstance(error, RuntimeError) and any(sign in message.lower() for sign in _DAMAGE):
         return StoreError(
             f"cannot {action} {path}: a file of the store is damaged or missing ({message}); "
             "restore the folder from a copy, or index the documents into a new one"
