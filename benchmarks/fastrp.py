@@ -1,17 +1,18 @@
 """FastRP's speed and memory beside what a user would otherwise run, on a real and on a generated graph, in one run.
 
-    python benchmarks/fastrp.py [--full] [--nodes 200000] [--edges 1000000] [--repeats 5] [--to results/benchmarks/fastrp.json]
+    python benchmarks/fastrp.py [--full] [--nodes 200000] [--edges 1000000] [--repeats 5] [--to FILE]
 
-The graphs are Debian's package dependencies and a power-law graph (`--full`: 1M nodes and 5M edges). All FastRP rows compute the
-same thing: 4 hops, weights (0, 0, 1, 4), 128 dimensions, unit rows, from a float32 CSR matrix. The peers are the sparse
-formulation of the official code (scipy CSR times a dense matrix, in float32 and in scipy's usual float64), Cleora (`pycleora`,
-4 iterations, no whitening) and ProNE (`nodevectors`); the last two compute other embeddings, and are left out where they are not
-installed. Each method runs in a process of its own, after a warm-up on a tiny graph; a time is the best of several repeats
-of the whole call, memory is the growth of the process over what it held with the graph loaded.
+The graphs are Debian's package dependencies and a power-law graph (`--full`: 1M nodes and 5M edges). All FastRP rows
+compute the same thing: 4 hops, weights (0, 0, 1, 4), 128 dimensions, unit rows, from a float32 CSR matrix. The peers
+are the sparse formulation of the official code (scipy CSR times a dense matrix, in float32 and in scipy's usual
+float64), Cleora (`pycleora`, 4 iterations, no whitening) and ProNE (`nodevectors`); the last two compute other
+embeddings, and are left out where they are not installed. Each method runs in a process of its own, after a warm-up on
+a tiny graph; times (wall clock, and processor time of all threads) are the best of several repeats of the whole call,
+memory is the growth of the process over what it held with the graph loaded.
 
-Two bounds come from the measured bandwidth of a triad (a = b + 2 c) on all cores: `compulsory` moves every matrix once through
-memory, which only a graph that fits in the cache can reach; `one row per edge` reads a row of the matrix for every edge, as when
-nothing is found in the cache.
+Two bounds come from the measured bandwidth of a triad (a = b + 2 c) on all cores: `compulsory` moves every matrix once
+through memory, which only a graph that fits in the cache can reach; `one row per edge` reads a row of the matrix for
+every edge, as when nothing is found in the cache.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -40,6 +40,7 @@ from polyvec.reproduce.runner import environment, machine
 
 DIM, WEIGHTS, BETA = 128, (0.0, 0.0, 1.0, 4.0), -0.5
 OURS = "polyvec, compiled"
+PATIENCE = 40.0  # seconds after which a method is not repeated again
 
 
 def polyvec_compiled(adjacency: sp.csr_array) -> Callable[[], Any]:
@@ -119,7 +120,8 @@ def resident() -> int:
 
 def peak() -> int:
     """Largest number of bytes that this process ever held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 def child(method: str, path: str, repeats: int) -> None:
@@ -130,14 +132,17 @@ def child(method: str, path: str, repeats: int) -> None:
     prepare(tiny)()
     adjacency = sp.csr_array(sp.load_npz(path))
     run = prepare(adjacency)
-    held, times = resident(), []
+    held, times, processor = resident(), [], []
     for number in range(repeats):
-        started = time.perf_counter()
+        started, before = time.perf_counter(), time.process_time()
         run()
         times.append(time.perf_counter() - started)
+        processor.append(time.process_time() - before)
         if number == 0:
             first_peak = peak()
-    print(json.dumps({"seconds": times, "peak bytes": max(first_peak - held, 0)}))
+        if number and sum(times) > PATIENCE:
+            break
+    print(json.dumps({"seconds": times, "processor seconds": processor, "peak bytes": max(first_peak - held, 0)}))
 
 
 def triad_bandwidth() -> float:
@@ -166,7 +171,7 @@ def bytes_moved(nodes: int, entries: int, *, row_per_edge: bool) -> int:
 
 
 def power_law(nodes: int, edges: int) -> sp.csr_array:
-    """Both ends of an edge are drawn with probability in proportion to rank^-0.5, so that degrees follow a power law."""
+    """Both ends of an edge are drawn with probability in proportion to rank^-0.5: degrees follow a power law."""
     random = np.random.default_rng(0)
     chances = np.cumsum(np.arange(1, nodes + 1) ** -0.5)
     names = random.permutation(nodes)
@@ -199,6 +204,7 @@ def measure(name: str, adjacency: sp.csr_array, repeats: int, bandwidth: float) 
             rows[method] = {
                 "seconds": round(min(times), 4),
                 "median seconds": round(float(np.median(times)), 4),
+                "processor seconds": round(min(measured["processor seconds"]), 4),
                 "peak MiB": round(measured["peak bytes"] / 2**20, 1),
             }
             print(f"{name}: {method}: {rows[method]}", flush=True)

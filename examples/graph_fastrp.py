@@ -1,10 +1,10 @@
-"""Vectors for the nodes of a graph in a fraction of a second, tuned on a few labels, and used for nodes that come later.
+"""Vectors for the nodes of a graph, tuned on a few labels, and used for nodes that come later.
 
     pip install 'polyvec[graph]'
     python examples/graph_fastrp.py
 
-The graph is a small one made here: 600 people in 6 groups who mostly know people of their own group. Replace it with your own
-networkx graph, scipy sparse matrix, PyG `Data`, or edge arrays: `Graph.from_edges(sources, targets)`.
+The graph is a small one made here: 600 people in 6 groups who mostly know people of their own group. Replace it with
+your own networkx graph, scipy sparse matrix, PyG `Data`, or edge arrays: `Graph.from_edges(sources, targets)`.
 """
 
 import networkx as nx

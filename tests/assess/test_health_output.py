@@ -31,6 +31,11 @@ def report():
     return health_report(Vectors(data, ids=ids), texts=texts, name=f"a {SCRIPT} $x$ 中文.npy", show_progress=False)
 
 
+@pytest.fixture(scope="module")
+def content(report):
+    return report.to_html()
+
+
 class Page(HTMLParser):
     """Collects tags, attributes and visible text."""
 
@@ -47,8 +52,8 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_page_escapes_names_and_texts(report):
-    page = Page(report.to_html())
+def test_page_escapes_names_and_texts(content):
+    page = Page(content)
     assert "script" not in page.tags
     assert "img" not in page.tags
     assert not [name for _, name, _ in page.attributes if name.startswith("on") and name != "open"]
@@ -58,8 +63,7 @@ def test_page_escapes_names_and_texts(report):
     assert f"Vector health: a {SCRIPT} $x$ 中文.npy" in shown
 
 
-def test_page_needs_nothing_from_outside(report):
-    content = report.to_html()
+def test_page_needs_nothing_from_outside(content):
     page = Page(content)
     assert set(page.tags).isdisjoint({"link", "iframe", "object", "embed", "base", "form", "a", "image", "use-script"})
     for tag, name, value in page.attributes:
@@ -72,8 +76,7 @@ def test_page_needs_nothing_from_outside(report):
     assert any(value.startswith("default-src 'none'") for value in policy)
 
 
-def test_page_has_light_and_dark_and_charts_follow(report):
-    content = report.to_html()
+def test_page_has_light_and_dark_and_charts_follow(report, content):
     assert "prefers-color-scheme: dark" in content
     assert '<meta name="viewport"' in content
     page = Page(content)
@@ -92,8 +95,7 @@ def test_page_has_light_and_dark_and_charts_follow(report):
     assert clips <= set(ids)
 
 
-def test_page_shows_every_finding_and_opens_those_that_matter(report):
-    content = report.to_html()
+def test_page_shows_every_finding_and_opens_those_that_matter(report, content):
     blocks = re.findall(r"<details( open)?>(.*?)</details>", content, re.DOTALL)
     assert len(blocks) == len(report.findings)
     for (opened, block), finding in zip(blocks, report.findings, strict=True):
@@ -103,13 +105,13 @@ def test_page_shows_every_finding_and_opens_those_that_matter(report):
             assert part in shown
 
 
-def test_page_is_the_same_each_time_and_written_whole(report, tmp_path):
+def test_page_is_the_same_each_time_and_written_whole(report, content, tmp_path):
     path = tmp_path / "report.html"
     report.save_html(path)
-    assert path.read_text(encoding="utf-8") == report.to_html()
+    assert path.read_text(encoding="utf-8") == content
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
     with pytest.raises(FileProblemError, match="cannot write"):
-        report.save_html(path / "below" / "a-file.html")
+        report.save_png(path / "below" / "a-file.png")
 
 
 def test_picture_is_one_page(report, tmp_path):

@@ -94,7 +94,7 @@ def test_first_document_comes_before_the_rest_is_parsed(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_resident_memory_of_a_200_megabyte_file(tmp_path: Path, name: str) -> None:
-    """In a process of its own: reading takes less than 250 MB more than importing, of which 64 MB text parts are most."""
+    """In a process of its own: reading takes less than 250 MB more than importing; a text of 64 MB takes the most."""
     path = tmp_path / name
     WRITERS[name](path, 185_000)
     script = """

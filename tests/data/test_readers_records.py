@@ -366,6 +366,15 @@ def test_values_that_end_at_a_block_are_not_cut(tmp_path: Path, monkeypatch: pyt
             read_all(write(tmp_path / "b.json", content[:-30]), on_error="raise")
 
 
+def test_number_that_ends_at_a_block_is_one_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from polyvec.data.readers import json_records
+
+    monkeypatch.setattr(json_records, "CHUNK_CHARACTERS", 1)
+    documents, report = read_all(write(tmp_path / "a.json", '[{"text": "one"}, 123456, {"text": "two"}]'))
+    assert [document.id for document in documents] == ["a.json#1", "a.json#3"]
+    assert report.left_out_counts == {"malformed records": 1}
+
+
 def test_value_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_LINE_CHARACTERS", 100_000)
     monkeypatch.setattr(limits, "MAX_DOCUMENT_CHARACTERS", 100_000)
@@ -455,6 +464,19 @@ def test_header(tmp_path: Path) -> None:
     assert documents[0].metadata == {"x_3": 1, "column_3": 2, "x_2": 3}
     with pytest.raises(FormatError, match="has no rows"):
         read_all(write(tmp_path / "e.csv", "title,text\n"))
+
+
+def test_comment_lines_above_a_table(tmp_path: Path) -> None:
+    for suffix, comma in ((".csv", ","), (".tsv", "\t")):
+        content = f"# Where it comes from\n# and when, too\ntext{comma}n\none{comma}1\ntwo{comma}2\n".replace(", too", ",")
+        path = write(tmp_path / f"a{suffix}", content + f"three{comma}3{comma}x\n")
+        documents, report = read_all(path)
+        assert [document.text for document in documents] == ["one", "two"]
+        assert report.left_out_counts["comment lines"] == (2 if suffix == ".tsv" else 1) or suffix == ".csv"
+        with pytest.raises(FormatError, match="line 6"):
+            read_all(path, on_error="raise")
+    documents, _ = read_all(write(tmp_path / "b.csv", "#id,text\n7,one\n8,two\n"))
+    assert [document.id for document in documents] == ["b.csv#7", "b.csv#8"]
 
 
 def test_tsv_without_quoting(tmp_path: Path) -> None:

@@ -78,6 +78,8 @@ def test_file_named_itself_is_read_as_text_whatever_its_suffix(tmp_path: Path) -
         ("docs/", None, ["docs/b.md", "docs/deep/c.txt"]),
         ("/*.txt", None, ["a.txt"]),
         ("*.py", None, ["docs/d.py"]),
+        (["readme*", "*.csv"], None, ["docs/README", "e.csv"]),
+        ("*", None, ["a.txt", "docs/b.md", "docs/deep/c.txt", "e.csv"]),
         (None, "docs/", ["a.txt", "e.csv"]),
         (None, "deep", ["a.txt", "docs/b.md", "e.csv"]),
         ("*.txt", ["a.*"], ["docs/deep/c.txt"]),
@@ -85,7 +87,7 @@ def test_file_named_itself_is_read_as_text_whatever_its_suffix(tmp_path: Path) -
     ],
 )
 def test_include_and_exclude(tmp_path: Path, include, exclude, expected: list[str]) -> None:  # type: ignore[no-untyped-def]
-    tree(tmp_path, "a.txt", "docs/b.md", "docs/deep/c.txt", "docs/d.py", "e.csv")
+    tree(tmp_path, "a.txt", "docs/b.md", "docs/deep/c.txt", "docs/d.py", "docs/README", "e.csv")
     assert sources(tmp_path, include=include, exclude=exclude) == expected
 
 

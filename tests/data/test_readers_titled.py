@@ -109,8 +109,8 @@ def test_page_in_a_script_without_spaces() -> None:
 
 def test_glossary_of_short_titles_is_split_but_an_essay_with_as_short_headings_is_not() -> None:
     rng = random.Random(5)
-    words = ["Apple", "Bridge", "Candle", "Desert", "Engine", "Forest", "Glacier", "Harbour", "Island", "Jungle", "Kettle",
-             "Lantern", "Meadow", "Needle", "Orchard"]  # fmt: skip
+    words = ["Apple", "Bridge", "Candle", "Desert", "Engine", "Forest", "Glacier", "Harbour", "Island", "Jungle",
+             "Kettle", "Lantern", "Meadow", "Needle", "Orchard"]  # fmt: skip
     page = split_titled_page("\n\n".join(f"{word}\n\n{paragraph(rng)}" for word in words))
     assert page is not None
     assert [entry.title for entry in page.entries] == words
@@ -122,7 +122,7 @@ def test_repeated_titles_get_ids_of_their_own(tmp_path: Path) -> None:
     rng = random.Random(6)
     names = [title(rng) for _ in range(30)]
     names[7] = names[3]
-    names[9] = f"{names[3]} 2"  # whose slug is what the repeated title would naturally become
+    names[5] = f"{names[3]} 2"  # whose slug is what the repeated title would naturally become
     text = "\n\n".join(f"{name}\n\n{paragraph(rng)}" for name in names)
     documents, _ = read_all(write(tmp_path / "page.txt", text))
     assert [document.title for document in documents] == names
@@ -247,10 +247,30 @@ def letters_of_genes(rng: random.Random) -> str:
     return "\n".join(f">sequence {number}\n{''.join(rng.choices('ACGT', k=400))}" for number in range(20))
 
 
+def short_and_longer_lines(rng: random.Random) -> str:
+    return "\n\n".join(f"{title(rng, 15)}\n\n{paragraph(rng, 220)}" for _ in range(20))
+
+
+def titled_data(rng: random.Random) -> str:
+    rows = ["{" + ", ".join(f'"{rng.randrange(10**6)}": {rng.random()}' for _ in range(20)) + "}" for _ in range(10)]
+    blobs = ["".join(rng.choices("ABCDEFGHabcdefgh", k=400)) for _ in range(10)]
+    return "\n\n".join(f"{title(rng)}\n\n{body}" for body in rows + blobs)
+
+
+def titled_free_verse(rng: random.Random) -> str:
+    poems = ["\n".join(sentence(rng).lower()[: rng.randrange(15, 75)] for _ in range(12)) for _ in range(20)]
+    return "\n\n".join(f"{title(rng, 5)}\n\n{poem}" for poem in poems)
+
+
+def titled_remarks(rng: random.Random) -> str:
+    return "\n\n".join(f"{title(rng, 4)}\n\n{paragraph(rng, 400)[: rng.randrange(160, 190)]}" for _ in range(20))
+
+
 @pytest.mark.parametrize(
     "make",
     [prose_unwrapped, prose_wrapped, email, mail_thread, book, book_of_one_paragraph_chapters, numbered_sections, poems,
-     sonnets, novel_with_dialogue, play, source_code, log_lines, changelog, article, bulleted, table, letters_of_genes],
+     sonnets, novel_with_dialogue, play, source_code, log_lines, changelog, article, bulleted, table, letters_of_genes,
+     short_and_longer_lines, titled_data, titled_free_verse, titled_remarks],
 )  # fmt: skip
 @pytest.mark.parametrize("seed", range(3))
 def test_ordinary_text_is_one_document(tmp_path: Path, make, seed: int) -> None:  # type: ignore[no-untyped-def]

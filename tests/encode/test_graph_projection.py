@@ -44,7 +44,7 @@ def test_share_of_non_zeros_is_one_over_the_square_root_of_the_rows():
 
 @pytest.mark.parametrize("density", ["sqrt", 1 / 3, 1.0])
 def test_the_mean_of_r_rt_is_the_identity(density):
-    rows, dim, seeds = 40, 16, 3000
+    rows, dim, seeds = 40, 16, 1500
     total = np.zeros((rows, rows))
     for seed in range(seeds):
         matrix = sparse_projection(rows, dim, density=density, seed=seed).toarray().astype(np.float64)

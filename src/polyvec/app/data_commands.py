@@ -13,8 +13,8 @@ app = typer.Typer(help="The catalogue of real data sets.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name of the data set; `polyvec data list` shows all.")]
 
 
-def _size(count: int | None) -> str:
-    if count is None:
+def _size(count: int) -> str:
+    if not count:
         return ""
     size = float(count)
     for unit in ("B", "kB", "MB", "GB"):
@@ -39,7 +39,22 @@ def list_entries(
         raise InvalidValueError(f"--kind: got {kind!r}, needs one of {', '.join(kinds)}")
     chosen = [entry for entry in entries.values() if kind is None or entry.kind == kind]
     if json:
-        print_json([entry.to_dict() | {"cached": is_cached(entry.name)} for entry in chosen])
+        shown = (
+            "name",
+            "kind",
+            "title",
+            "source",
+            "package",
+            "version",
+            "views",
+            "licence",
+            "citation",
+            "notes",
+            "size",
+        )
+        print_json(
+            [{key: getattr(entry, key) for key in shown} | {"cached": is_cached(entry.name)} for entry in chosen]
+        )
         return
     rows = [
         (entry.name, entry.kind, _size(entry.size), entry.licence, "yes" if is_cached(entry.name) else "", entry.title)

@@ -125,7 +125,7 @@ def _print_changes(old: Report, new: Report) -> list[dict[str, Any]]:
     from polyvec.reproduce.report import compare
 
     changes = compare(old, new)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for change in changes:
         if isinstance(change.old, float) and isinstance(change.new, float):
             rows.append(
@@ -139,9 +139,13 @@ def _print_changes(old: Report, new: Report) -> list[dict[str, Any]]:
             )
         else:
             mark = "" if change.old == change.new else "changed"
-            rows.append((change.method, change.metric, change.old or "-", change.new or "-", mark))
+            rows.append((change.method, change.metric, _cell(change.old), _cell(change.new), mark))
     print_table(("method", "metric", "old", "new", "change"), rows, title=f"against the report of {old.date}")
     return [asdict(change) for change in changes]
+
+
+def _cell(value: float | str | None) -> str:
+    return "-" if value is None else value if isinstance(value, str) else f"{value:.4g}"
 
 
 def reproduce(

@@ -23,13 +23,13 @@ DEFAULT_RATE = 1e-3
 GRID: dict[str, dict[str, tuple[float, dict[str, float]]]] = {
     "VICReg": {
         "default": (DEFAULT_RATE, {}),
-        **{f"covariance {weight:g}": (DEFAULT_RATE, {"covariance": weight}) for weight in (0, 0.25, 4, 16)},
-        **{f"variance {weight:g}": (DEFAULT_RATE, {"variance": weight}) for weight in (0.05, 0.5, 1, 5)},
-        **{f"invariance {weight:g}": (DEFAULT_RATE, {"invariance": weight}) for weight in (1, 5, 100)},
+        **{f"covariance {weight:g}": (DEFAULT_RATE, {"covariance": weight}) for weight in (0.0, 0.25, 4.0, 16.0)},
+        **{f"variance {weight:g}": (DEFAULT_RATE, {"variance": weight}) for weight in (0.05, 0.5, 1.0, 5.0)},
+        **{f"invariance {weight:g}": (DEFAULT_RATE, {"invariance": weight}) for weight in (1.0, 5.0, 100.0)},
     },
     "SimCLR": {
         "default": (DEFAULT_RATE, {}),
-        **{f"temperature {t:g}": (DEFAULT_RATE, {"temperature": t}) for t in (0.03, 0.1, 0.2, 1, 2, 5)},
+        **{f"temperature {t:g}": (DEFAULT_RATE, {"temperature": t}) for t in (0.03, 0.1, 0.2, 1.0, 2.0, 5.0)},
         **{f"learning rate {rate:g}": (rate, {}) for rate in (1e-5, 1e-4, 1e-2, 3e-2)},
     },
 }

@@ -29,7 +29,6 @@ from polyvec.reproduce.mrl_retrieval import (
     measure_retrieval,
     prepare_pairs,
 )
-from polyvec.reproduce.mrl_retrieval import METHODS as RETRIEVAL_METHODS
 from polyvec.reproduce.report import Claim, Report
 
 if TYPE_CHECKING:
@@ -172,30 +171,44 @@ def run(run: Run, settings: Mapping[str, Any]) -> None:
     measure_retrieval(run, prepare_pairs(run, settings), settings)
 
 
+_LINES = {  # method on digits: colour, method on packages, its label
+    MRL: ("tab:blue", PROJECTION, "MRL + InfoNCE"),
+    EFFICIENT: ("tab:cyan", None, ""),
+    SEPARATE: ("tab:green", None, ""),
+    PCA: ("tab:red", PLAIN_PCA, "InfoNCE, then PCA"),
+    RANDOM: ("tab:purple", PLAIN_RANDOM, "InfoNCE, random coordinates"),
+    CUT: ("tab:brown", PLAIN, "InfoNCE, truncated"),
+}
+
+
 def plot(report: Report, figure: Figure) -> None:
     """Accuracy against size on digits; recall kept against the size of the first scan on package descriptions."""
     left, right = figure.subplots(1, 2)
-    for method in (MRL, EFFICIENT, SEPARATE, PCA, RANDOM, CUT):
-        values = [report.mean(method, accuracy_at(size)) for size in SIZES]
-        left.plot(SIZES, values, marker="o", markersize=3, linewidth=1.2, label=method)
-    left.set(xscale="log", xlabel="coordinates used (of 64)", ylabel="1-NN accuracy (test part)")
-    left.set_xticks(SIZES, [str(size) for size in SIZES])
-    left.set_title("Digits: accuracy by prefix", fontsize=9)
-    scans = [size for size in report.settings["scans"] if report.values(RETRIEVAL_METHODS[0], kept_at(size))]
-    for method in RETRIEVAL_METHODS:
-        values = [100 * report.mean(method, kept_at(size)) for size in scans]
-        right.plot(scans, values, marker="o", markersize=3, linewidth=1.2, label=method)
+    scans = list(report.settings["scans"])
+    look: dict[str, Any] = {"marker": "o", "markersize": 3, "linewidth": 1.2}
+    for method, (colour, projection, label) in _LINES.items():
+        accuracies = [report.mean(method, accuracy_at(size)) for size in SIZES]
+        left.plot(SIZES, accuracies, color=colour, label=method, **look)
+        if projection is not None:
+            kept = [100 * report.mean(projection, kept_at(size)) for size in scans]
+            right.plot(scans, kept, color=colour, label=label, **look)
     right.axhline(99, color="grey", linewidth=0.8, linestyle=":", label="99%")
-    right.set(
-        xscale="log", xlabel="coordinates in the first scan (of 384)", ylabel="recall@10 kept after re-ranking (%)"
-    )
-    right.set_xticks(scans, [str(size) for size in scans])
-    right.set_title("Package descriptions: shortlist 200, re-rank", fontsize=9)
-    for axes in (left, right):
+    for axes, ticks in ((left, list(SIZES)), (right, scans)):
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [str(size) for size in ticks])
         axes.minorticks_off()
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=6.5)
+        axes.grid(axis="y", color="0.9")
+        axes.legend(fontsize=7, loc="lower right", frameon=False)
         axes.tick_params(labelsize=8)
+    left.set_xlabel("coordinates used (of 64)", fontsize=9)
+    left.set_ylabel("1-NN accuracy, test part", fontsize=9)
+    left.set_title("Digits: accuracy by prefix", fontsize=9)
+    right.set_xlabel("coordinates in the first scan (of 384)", fontsize=9)
+    right.set_ylabel("full recall@10 kept after re-ranking 200 (%)", fontsize=9)
+    right.set_title("Packages: what a short first scan keeps", fontsize=9)
+    figure.suptitle(
+        f"Prefixes after nested training and after plain training (mean of {len(report.seeds)} seeds)", fontsize=10
+    )
 
 
 def _at(method: str, size: int) -> Quantity:

@@ -14,8 +14,8 @@ import numpy as np
 from polyvec.core.errors import InvalidValueError
 from polyvec.core.progress import ProgressHandle
 from polyvec.data.documents import Document
+from polyvec.data.source_sets import SourceSet
 from polyvec.search.index_report import IndexReport
-from polyvec.search.source_sets import SourceSet
 from polyvec.search.store import vector_index
 from polyvec.search.store.encoding import encode_texts
 from polyvec.search.store.snapshot import Snapshot, vector_matrix

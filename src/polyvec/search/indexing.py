@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.core.progress import ProgressHandle, progress
 from polyvec.data.documents import Document
 from polyvec.data.readers import ReadReport
+from polyvec.data.source_sets import SourceSet, source_set
 from polyvec.search.index_report import IndexReport
 from polyvec.search.index_run import IndexRun, RunSettings
-from polyvec.search.source_sets import SourceSet, source_set
 from polyvec.search.store.store import Store
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def index_sources(
     on_error: OnError = "warn",
     origin: str | None = None,
     prune: bool = True,
+    limit: int | None = None,
     chunking: Any = None,
     batch_size: int | None = None,
     engine: Literal["local", "ray"] = "local",
@@ -74,6 +75,7 @@ def index_sources(
         prune: Drop documents of the same sources that this run did not find: the store then holds of each folder
             that is named exactly what the run read from it. Documents of other folders, and of files that could not
             be read, stay.
+        limit: Read at most so many documents. Nothing is dropped then, since not all was looked at.
         chunking: Passed on to the encoder: how long texts are cut and their vectors pooled.
         batch_size: Passed on to the encoder.
         engine: `ray` encodes with Ray Data, past one machine, where the encoder can (`TextEncoder`).
@@ -96,6 +98,8 @@ def index_sources(
     started = time.perf_counter()
     if engine not in ("local", "ray"):
         raise InvalidValueError(f"engine: got {engine!r}, needs local or ray")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise InvalidValueError(f"limit: got {limit!r}, needs a whole number of at least 1, or None for all")
     if commit_documents < 1 or commit_seconds <= 0:
         raise InvalidValueError(
             f"commit_documents, commit_seconds: got {commit_documents}, {commit_seconds}; both must be positive"
@@ -112,7 +116,7 @@ def index_sources(
         reading={"text_field": text_field, "title_field": title_field, "id_field": id_field, "encoding": encoding},
     )  # fmt: skip
     with progress("reading", show=show_progress) as bar:
-        documents, total = _read_ahead(found, bar)
+        documents, total = _read_ahead(found, bar, limit)
     store = _store(to, encoder, lock_timeout)
     report = IndexReport(path=store.path, store=store)
     cutting = chunking if chunking is not None else getattr(store.given_encoder, "chunking", None)
@@ -130,7 +134,7 @@ def index_sources(
     with store.writer("index into") as writer, progress("indexing", total, show=show_progress) as bar:
         run = IndexRun(store, writer, settings, report, bar)
         run.take(documents)
-        if prune:
+        if prune and limit is None:
             run.drop_vanished(found)
         run.finish()
     report.skipped = reading.skipped_count
@@ -148,7 +152,9 @@ def _store(to: str | os.PathLike[str] | Store, encoder: Any, lock_timeout: float
     return to
 
 
-def _read_ahead(found: SourceSet, bar: ProgressHandle) -> tuple[Iterator[tuple[Document, str]], int | None]:
+def _read_ahead(
+    found: SourceSet, bar: ProgressHandle, limit: int | None
+) -> tuple[Iterator[tuple[Document, str]], int | None]:
     """The documents, and their number when it is known or all fit into the read-ahead.
 
     Raises:
@@ -156,8 +162,8 @@ def _read_ahead(found: SourceSet, bar: ProgressHandle) -> tuple[Iterator[tuple[D
     """
     ahead: list[tuple[Document, str]] = []
     characters = 0
-    rest = iter(found)
-    total = found.total
+    rest = iter(found) if limit is None else islice(found, limit)
+    total = found.total if limit is None or found.total is None else min(found.total, limit)
     for pair in rest:
         if not isinstance(pair[0], Document):
             raise InvalidTypeError(f"sources: got {type(pair[0]).__name__} among the documents, needs Document")

@@ -6,7 +6,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any, TextIO
 
 from polyvec.data.documents import Document
@@ -54,7 +54,10 @@ def _records(stream: TextIO, file: SourceFile, context: ReadContext) -> Iterator
         if len(head) >= SNIFFED_ROWS or characters > SNIFFED_CHARACTERS:
             break
     dialect = _find_dialect(head, file.format)
-    rows = _rows(chain(head, lines), dialect, file, context)
+    comments = _comments(head, dialect)
+    context.report.leave_out(file.source, "comment lines", len(comments), comments)
+    head = head[len(comments) :]
+    rows = _rows(chain(head, lines), dialect, file, context, len(comments))
     sample: list[tuple[int, list[str]]] = []
     characters = 0
     for row in rows:
@@ -109,13 +112,20 @@ class _Table:
         return values
 
 
+def _comments(head: list[str], dialect: _Dialect) -> list[str]:
+    """Lines above the table that begin with `#` and do not have as many cells as most rows."""
+    widths = [line.count(dialect.separator) for line in head if line.strip()]
+    usual = max(set(widths), key=widths.count, default=0)
+    return list(takewhile(lambda line: line.startswith("#") and line.count(dialect.separator) != usual, head))
+
+
 def _rows(
-    lines: Iterable[str], dialect: _Dialect, file: SourceFile, context: ReadContext
+    lines: Iterable[str], dialect: _Dialect, file: SourceFile, context: ReadContext, above: int
 ) -> Iterator[tuple[int, list[str]]]:
-    """`(line, cells)` of each row that is not empty; the line is the row's last one."""
+    """`(line, cells)` of each row that is not empty; the line is the row's last one, with `above` lines before the first."""
     reader = _reader(lines, dialect)
     while True:
-        before = reader.line_num
+        before = above + reader.line_num
         try:
             cells = next(reader)
         except StopIteration:
@@ -123,11 +133,11 @@ def _rows(
         except csv.Error as error:
             reason = str(error)
             if "unexpected end of data" in reason:
-                reason = f"the quote that opens here is never closed, {reader.line_num - before:,} lines are lost to it"
+                reason = f"the quote that opens here is never closed, {above + reader.line_num - before:,} lines are lost to it"
             context.bad_part(file, "malformed rows", f"line {before + 1}", f"not {file.format.upper()} ({reason})")
             continue
         if any(cell.strip() for cell in cells):
-            yield reader.line_num, cells
+            yield above + reader.line_num, cells
 
 
 def _reader(lines: Iterable[str], dialect: _Dialect) -> Any:
@@ -139,7 +149,7 @@ def _find_dialect(head: list[str], table_format: str) -> _Dialect:
     """The separator that cuts the first rows into the same number of cells, and whether quotes mean anything."""
     if table_format == "tsv":
         # Tab-separated tables mostly have no quoting, and a lone quote sign would then swallow many rows.
-        plain = [line.rstrip("\r\n").split("\t") for line in head if line.strip()]
+        plain = [line.rstrip("\r\n").split("\t") for line in head if line.strip() and not line.startswith("#")]
         even = len({len(cells) for cells in plain}) == 1
         quotes = any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cells in plain for cell in cells)
         return _Dialect("\t", quoted=quotes or not even)

@@ -17,6 +17,7 @@ _PLURAL = re.compile(r"\b(cell|character|column|id|line|page|record|row|value)s\
 
 EXAMPLES_KEPT = 5
 EXAMPLE_CHARACTERS = 80
+SHOWN_CHARACTERS = 200
 
 
 @dataclass(slots=True)
@@ -194,8 +195,10 @@ def _describe(kind: str, left: LeftOut) -> str:
         kind = _PLURAL.sub(r"\1", kind, count=1)
     text = f"{left.count:,} {kind}"
     if left.examples:
-        shown = ", ".join(f'"{example}"' for example in left.examples)
-        text += f" ({shown}{', …' if left.count > len(left.examples) else ''})"
+        shown = [f'"{example}"' for example in left.examples]
+        while len(shown) > 1 and sum(map(len, shown)) > SHOWN_CHARACTERS:
+            shown.pop()
+        text += f" ({', '.join(shown)}{', …' if left.count > len(shown) else ''})"
     return text
 
 

@@ -61,7 +61,7 @@ def scan(
             recursively, in a stable order, for files of `SUPPORTED_SUFFIXES`. A file that is named itself is taken
             whatever its suffix (an unknown one is read as plain text), hidden or ignored or not.
         include: Patterns, written as in a `.gitignore`, that files in folders must match (`*.md`, `docs/`). A pattern
-            that ends in a suffix of another kind (`*.py`) makes such files be read as plain text.
+            that means files of another kind (`*.py`, `README`) makes them be read as plain text.
         exclude: Patterns of files and folders to leave out.
         hidden: Also take files and folders whose name begins with a dot. Those of version control never are.
         follow_links: Follow symbolic links inside folders; loops are safe, what is reached twice is taken once.
@@ -213,7 +213,7 @@ class _Selection:
     def _supported(self, found: FoundFile, patterns: list[str]) -> SourceFile | None:
         kind, compressed = format_of(found.path.name)
         suffix = suffix_of(found.path.name)
-        if kind is None and suffix and any(pattern.lower().endswith(suffix) for pattern in patterns):
+        if kind is None and _asked_for(found.path.name, patterns):
             kind, compressed = "text", suffix.endswith(".gz")
         if kind is None:
             self._report.unsupported[suffix] += 1
@@ -224,6 +224,12 @@ class _Selection:
         if self._on_error == "raise":
             raise error
         self._report.skip(printable(path), str(error))
+
+
+def _asked_for(name: str, patterns: list[str]) -> bool:
+    """Whether a pattern means files of this name or suffix, and not just everything."""
+    lasts = [pattern.rpartition("/")[2].lower() for pattern in patterns]
+    return any(last.strip("*?.") and fnmatchcase(name.lower(), last) for last in lasts)
 
 
 def _home(path: Path) -> Path:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 RECENT = 1 << 18
 
@@ -26,18 +29,27 @@ class SeenIds:
         digest = int.from_bytes(blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
         if digest in self._recent:
             return self._recent[digest]
-        key = np.uint64(digest)
-        for digests, rows in self._runs:
-            place = int(np.searchsorted(digests, key))
-            if place < len(digests) and digests[place] == key:
-                return int(rows[place])
+        if self._runs and (before := self._settled(digest)) is not None:
+            return before
         self._recent[digest] = row
         if len(self._recent) >= self._limit:
             self._settle()
         return None
 
+    def _settled(self, digest: int) -> int | None:
+        import numpy as np
+
+        key = np.uint64(digest)
+        for digests, rows in self._runs:
+            place = int(np.searchsorted(digests, key))
+            if place < len(digests) and digests[place] == key:
+                return int(rows[place])
+        return None
+
     def _settle(self) -> None:
         """Move recent ids to a sorted run; runs of like length are merged, so there are few of them."""
+        import numpy as np  # only long tables come here: short ones are read without loading it
+
         digests = np.fromiter(self._recent.keys(), np.uint64, len(self._recent))
         rows = np.fromiter(self._recent.values(), np.int64, len(self._recent))
         self._recent = {}

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from polyvec.encode.text.chunking import Chunking as Chunking
     from polyvec.encode.text.chunking import ChunkVectors as ChunkVectors
     from polyvec.encode.text.encoder import TextEncoder as TextEncoder
+    from polyvec.encode.text.sources import encode_sources as encode_sources
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -19,5 +20,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "TextEncoder": "polyvec.encode.text.encoder",
         "Chunking": "polyvec.encode.text.chunking",
         "ChunkVectors": "polyvec.encode.text.chunking",
+        "encode_sources": "polyvec.encode.text.sources",
     },
 )

@@ -64,7 +64,7 @@ def _described(encoder: Any) -> dict[str, Any]:
     if any(base.__module__.startswith("sentence_transformers.") for base in kind.__mro__):
         from polyvec.encode.text import TextEncoder
 
-        return TextEncoder(encoder, runtime="torch", normalize=False).fingerprint
+        return TextEncoder(encoder, normalize=False).fingerprint
     fingerprint: dict[str, Any] = {"name": f"{kind.__module__}.{kind.__qualname__}", "dim": encoder_dimension(encoder)}
     fingerprint["kind"] = OBJECT
     if callable(state := getattr(encoder, "state_dict", None)):

@@ -15,7 +15,16 @@ from polyvec.core.files import file_problem
 _SYSTEM_CODE = re.compile(r"os error (\d+)")
 _SOURCE_PLACE = re.compile(r",?\s*\S*\.rs:\d+:\d+\S*")
 _PARSER = re.compile(r"sql parser error: (.*?)\)?$")
-_DAMAGE = ("lanceerror(io)", "file size is too small", "invalid range", "magic", "decode", "corrupt", "eof", "not found")
+_DAMAGE = (
+    "lanceerror(io)",
+    "file size is too small",
+    "invalid range",
+    "magic",
+    "decode",
+    "corrupt",
+    "eof",
+    "not found",
+)
 
 
 def first_line(error: BaseException) -> str:
