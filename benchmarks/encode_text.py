@@ -162,8 +162,8 @@ def method(name: str) -> Encode:
     return polyvec_method({"polyvec": "auto"}.get(name, name.removeprefix("polyvec-")))
 
 
-def alone(name: str) -> None:
-    """In a process of its own: start-up, a query, and peak memory over 500 texts; printed as JSON."""
+def alone(name: str, texts: Path) -> None:
+    """In a process of its own: start-up, a query, and peak memory over some texts; printed as JSON."""
     begin = time.perf_counter()
     encode = method(name)
     encode(["a query of a few words"])
@@ -173,16 +173,19 @@ def alone(name: str) -> None:
         begin = time.perf_counter()
         encode([f"how to search {number} documents by meaning"])
         queries.append(time.perf_counter() - begin)
-    encode(sample(500))
+    encode(json.loads(texts.read_text(encoding="utf-8")))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     result = {"start_seconds": round(start, 3), "query_milliseconds": round(statistics.median(queries) * 1e3, 2)}
     print(json.dumps({**result, "peak_mebibytes": round(peak)}))
 
 
-def measured_alone(name: str) -> dict[str, float]:
-    """What `alone` printed; once before, unmeasured, so that files are in memory and checksums in the cache."""
-    for _ in range(2):
-        done = subprocess.run([sys.executable, __file__, "--alone", name], capture_output=True, text=True, check=True)
+def measured_alone(name: str, texts: list[str]) -> dict[str, float]:
+    """What `alone` printed; files are in memory and checksums in the cache, from the parent's own start."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "texts.json")
+        file.write_text(json.dumps(texts), encoding="utf-8")
+        command = [sys.executable, __file__, "--alone", name, "--alone-texts", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -201,9 +204,10 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=DEFAULT)
     parser.add_argument("--to", type=Path, default=Path("results/benchmarks/encode_text.json"))
     parser.add_argument("--alone", choices=METHODS, help=argparse.SUPPRESS)
+    parser.add_argument("--alone-texts", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
-        alone(options.alone)
+        alone(options.alone, options.alone_texts)
         return 0
     names = [PEER, *(name for name in options.methods if name != PEER)]
     texts = sample(None if options.all else options.texts)
@@ -215,10 +219,10 @@ def main() -> int:
     print(f"{len(texts)} texts, {tokens.mean():.0f} tokens each, {rounds} rounds", file=sys.stderr)
 
     load_before = round(os.getloadavg()[0], 1)
-    apart = {name: measured_alone(name) for name in names}
     encoders = {name: method(name) for name in names}
     for encode in encoders.values():
         encode(texts[:64])
+    apart = {name: measured_alone(name, texts[-500:]) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in names}
     processor_seconds: dict[str, list[float]] = {name: [] for name in names}
     vectors: dict[str, np.ndarray] = {}

@@ -2,10 +2,10 @@
 
     python benchmarks/store_search.py [--documents 20000] [--queries 100] [--sizes 20000 60000 ...] [--to FILE]
 
-Documents are Debian's package descriptions with the default text model's vectors (384 dimensions; computed once and kept
-in the cache); queries are the first sentences of packages that are not among them. The query's vector is given, so
-search alone is timed: each query once, one after the other, after a warm-up; median and 95th percentile.
-Peers find numbers of rows only (NumPy, FAISS) or the same rows with their texts (LanceDB as its documentation calls it).
+Documents are Debian's package descriptions with the default text model's vectors (384 dimensions; computed once and
+kept in the cache); queries are the first sentences of packages that are not among them. The query's vector is given,
+so search alone is timed: each query once, one after the other, after a warm-up; median and 95th percentile. Peers find
+numbers of rows only (NumPy, FAISS) or the same rows with their texts (LanceDB as its documentation calls it).
 
 `sizes` compares exact search in memory with the vector index on generated vectors in clusters, to see from how many
 vectors on the index is quicker; its recall is against brute force. Writing is measured with the vectors at hand.
@@ -96,6 +96,9 @@ def debian(count: int, queries: int, folder: Path) -> dict[str, Any]:
     truth = brute_force(matrix)
     pairs = list(zip(asked, points, strict=True))
 
+    def plain(point: np.ndarray) -> list[dict[str, Any]]:
+        return table.search(point).distance_type("cosine").select(["id", "content", "_distance"]).limit(K).to_list()
+
     rows: dict[str, dict[str, float]] = {
         OURS: timed(lambda point: store.search(point, K), points),
         "polyvec, dense, with a filter": timed(lambda point: store.search(point, K, where=FILTER), points),
@@ -149,7 +152,7 @@ class Known:
     def __init__(self, encoder: TextEncoder, vectors: dict[str, np.ndarray]) -> None:
         self.fingerprint, self.dim, self._vectors = encoder.fingerprint, encoder.dim, vectors
 
-    def encode(self, texts: list[str]) -> np.ndarray:
+    def encode(self, texts: list[str]) -> np.ndarray:  # noqa: D102
         return np.stack([self._vectors[text] for text in texts])
 
 

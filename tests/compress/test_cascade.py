@@ -1,19 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from jaxtyping import config
 
 from polyvec.compress import Cascade, fit_cascade
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 
 SIZES = (2, 4, 16)
-
-
-@pytest.fixture
-def own_messages():
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def example(rows: int = 300, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:

@@ -5,7 +5,6 @@ import numpy as np
 import pandas
 import pytest
 import torch
-from jaxtyping import config
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
@@ -17,13 +16,6 @@ from sklearn.utils.estimator_checks import check_estimator
 from polyvec.compress import Truncate, TruncatedEncoder, truncate
 from polyvec.core.errors import FileProblemError, FormatError, InvalidTypeError, InvalidValueError, NotFittedError
 from polyvec.core.vectors import Vectors
-
-
-@pytest.fixture
-def own_messages():
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_registry():
     with pytest.raises(NotFoundError, match="did you mean"):
         system("fastrpp")
     for entry in components():
-        assert component(entry.kind, entry.name) is entry
+        assert component(entry.kind, entry.name) == entry
         assert entry.load() is not None
         assert entry.summary
     with pytest.raises(NotFoundError, match="known"):

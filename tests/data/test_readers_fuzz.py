@@ -24,7 +24,7 @@ from polyvec.data.readers import ReadReport, read
 from polyvec.data.readers.web_page import visible_text
 
 FUZZ = settings(
-    deadline=None, max_examples=60, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+    deadline=None, max_examples=40, suppress_health_check=list(HealthCheck), database=None, derandomize=True
 )
 SUFFIXES = [
     ".txt", ".md", ".html", ".jsonl", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".pdf", ".txt.gz", ".jsonl.gz"

@@ -78,7 +78,7 @@ def test_file_named_itself_is_read_as_text_whatever_its_suffix(tmp_path: Path) -
         ("docs/", None, ["docs/b.md", "docs/deep/c.txt"]),
         ("/*.txt", None, ["a.txt"]),
         ("*.py", None, ["docs/d.py"]),
-        (["readme*", "*.csv"], None, ["docs/README", "e.csv"]),
+        (["READ*", "*.csv"], None, ["docs/README", "e.csv"]),
         ("*", None, ["a.txt", "docs/b.md", "docs/deep/c.txt", "e.csv"]),
         (None, "docs/", ["a.txt", "e.csv"]),
         (None, "deep", ["a.txt", "docs/b.md", "e.csv"]),

@@ -13,10 +13,38 @@ import pytest
 from polyvec.encode import TextEncoder
 from polyvec.encode.text.bundled import bundled_folder
 
-WORDS = (
-    "graph neural network embedding table click model memory expert attention long speech image search index vector "
-    "compress rank random walk contrastive loss negative sample distil teacher student quantise binary code"
-).split()
+WORDS = [
+    "graph",
+    "neural",
+    "network",
+    "embedding",
+    "table",
+    "click",
+    "model",
+    "memory",
+    "expert",
+    "attention",
+    "long",
+    "speech",
+    "image",
+    "search",
+    "index",
+    "vector",
+    "compress",
+    "rank",
+    "random",
+    "walk",
+    "contrastive",
+    "loss",
+    "negative",
+    "sample",
+    "distil",
+    "teacher",
+    "student",
+    "quantise",
+    "binary",
+    "code",
+]
 
 
 def sample_texts(count: int, seed: int = 0, longest: int = 60) -> list[str]:

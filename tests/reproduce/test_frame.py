@@ -114,7 +114,7 @@ def make_plan(calls, fail_at=None):
 
     claim = Claim("a", "right", at_least(measured("ours", "accuracy"), 0.5), scales=("smoke", "small"))
     return Reproduction(
-        "mrl", (claim,), {"smoke": {"base": 0.1}, "small": {"base": 0.6}}, run, plot, DEFAULT_SEEDS, ("differs",)
+        "mrl", (claim,), {"smoke": {"base": -1.0}, "small": {"base": 0.6}}, run, plot, DEFAULT_SEEDS, ("differs",)
     )
 
 

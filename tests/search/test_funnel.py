@@ -4,7 +4,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from jaxtyping import config
 
 from polyvec.core.errors import FileProblemError, FormatError, InvalidTypeError, InvalidValueError, StoreError
 from polyvec.core.vectors import Vectors
@@ -12,13 +11,6 @@ from polyvec.search import FunnelSearch, adaptive_search
 from polyvec.search.schedule import funnel_schedule
 
 N, DIM = 300, 32
-
-
-@pytest.fixture
-def own_messages():
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

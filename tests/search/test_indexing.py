@@ -46,7 +46,12 @@ def test_a_folder_is_indexed_and_found(notes, tmp_path):
     assert report.store.search("zom tax", k=1)[0].source == "deep/inner.md"
     assert report.store.search("number3", mode="keyword")[0].id == "note3.txt"
     stats = report.store.stats()
-    assert (stats.documents, stats.fragments, stats.unindexed_documents, stats.encoder["name"]) == (7, 1, 0, "hash-encoder")
+    assert (stats.documents, stats.fragments, stats.unindexed_documents, stats.encoder["name"]) == (
+        7,
+        1,
+        0,
+        "hash-encoder",
+    )
     told = report.to_dict()
     assert json.loads(json.dumps(told)) == told
     assert told["documents_per_second"] > 0
@@ -191,7 +196,9 @@ def test_a_row_that_vanished_from_a_file_is_dropped(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps({"id": f"r{number}", "text": f"row{number} bax"}) + "\n" for number in range(5)))
     index(file, tmp_path)
-    file.write_text("".join(json.dumps({"id": f"r{number}", "text": f"row{number} bax"}) + "\n" for number in (0, 1, 4)))
+    file.write_text(
+        "".join(json.dumps({"id": f"r{number}", "text": f"row{number} bax"}) + "\n" for number in (0, 1, 4))
+    )
     report, _ = index(file, tmp_path)
     assert (counts(report), len(report.store)) == ((0, 0, 0, 3, 2), 3)
 
@@ -349,7 +356,13 @@ def test_a_slow_encoder_is_committed_by_time(tmp_path):
             return super().encode(texts, **options)
 
     committed = []
-    index(make_documents(400), tmp_path, encoder=Slow(), commit_seconds=0.1, on_commit=lambda ids: committed.append(len(ids)))
+    index(
+        make_documents(400),
+        tmp_path,
+        encoder=Slow(),
+        commit_seconds=0.1,
+        on_commit=lambda ids: committed.append(len(ids)),
+    )
     assert len(committed) >= 4
     assert sum(committed) == 400
 

@@ -97,7 +97,9 @@ def check(path, log, complete, current):
     new = {document.id: document for document in corpus(current)}
     known = committed(log)
     for key, document in documents.items():
-        allowed = [new[key]] if known.get(key) == current else [version[key] for version in (old, new) if key in version]
+        allowed = (
+            [new[key]] if known.get(key) == current else [version[key] for version in (old, new) if key in version]
+        )
         assert document in allowed
     missing = {key for key, generation in known.items() if generation == current} - set(documents)
     assert not missing, "committed documents are lost"
@@ -169,7 +171,10 @@ def test_a_commit_that_was_never_finished_is_not_there(tmp_path):
 def start(tmp_path, **request):
     request = {"path": str(tmp_path / "index"), "log": str(tmp_path / "log"), "generation": 0, **request}
     return subprocess.Popen(
-        [sys.executable, str(WORKER), "index", json.dumps(request)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, str(WORKER), "index", json.dumps(request)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -234,7 +239,12 @@ def test_a_full_disk_is_told_clearly_and_the_store_stays_readable(tmp_path, monk
     monkeypatch.setattr(LanceTable, "add", add)
     with pytest.raises(FileProblemError, match=message) as caught:
         index_sources(
-            corpus(0)[:400], path, encoder=HashEncoder(dim=16), origin="worker", commit_documents=50, show_progress=False
+            corpus(0)[:400],
+            path,
+            encoder=HashEncoder(dim=16),
+            origin="worker",
+            commit_documents=50,
+            show_progress=False,
         )
     assert str(caught.value).startswith(f"cannot index into {path}: ")
     assert "\n" not in str(caught.value)
@@ -252,9 +262,16 @@ def test_two_runs_at_once_do_not_mix(tmp_path):
         time.sleep(0.02)
     with pytest.raises(PolyvecError, match=f"process {process.pid} is writing to it"):
         index_sources(
-            corpus(0), tmp_path / "index", encoder=HashEncoder(dim=16), origin="worker", show_progress=False, lock_timeout=0.3
+            corpus(0),
+            tmp_path / "index",
+            encoder=HashEncoder(dim=16),
+            origin="worker",
+            show_progress=False,
+            lock_timeout=0.3,
         )
     process.kill()
     process.communicate()
-    report = index_sources(corpus(0), tmp_path / "index", encoder=HashEncoder(dim=16), origin="worker", show_progress=False)
+    report = index_sources(
+        corpus(0), tmp_path / "index", encoder=HashEncoder(dim=16), origin="worker", show_progress=False
+    )
     assert list(report.store.documents()) == corpus(0)

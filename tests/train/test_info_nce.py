@@ -1,16 +1,8 @@
 import pytest
 import torch
-from jaxtyping import config
 
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.train import InfoNCE
-
-
-@pytest.fixture
-def own_messages():
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def batch(rows: int = 6, dim: int = 5, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

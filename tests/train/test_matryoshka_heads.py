@@ -1,18 +1,10 @@
 import pytest
 import torch
-from jaxtyping import config
 
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.train import MatryoshkaLinear
 
 SIZES = (2, 4, 8)
-
-
-@pytest.fixture
-def own_messages():
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def test_one_head_a_size():

@@ -3,7 +3,6 @@ import io
 import numpy as np
 import pytest
 import torch
-from jaxtyping import config
 from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
@@ -11,14 +10,6 @@ from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.train import InfoNCE, MatryoshkaCrossEntropy, MatryoshkaLoss, halving_sizes, prefix
 
 SIZES, WEIGHTS = (2, 4, 16), (1.5, 0.25, 1.0)
-
-
-@pytest.fixture
-def own_messages():
-    """Let bad arguments reach the library's own checks instead of the run-time check of signatures."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def embeddings(count: int = 2, rows: int = 8, dim: int = 16, seed: int = 0) -> list[torch.Tensor]:

@@ -91,7 +91,8 @@ def as_matrix(
         dtype = matrix.dtype if matrix.dtype.kind == "f" else np.float64
     if finite and matrix.dtype.kind == "f" and (bad := first_bad_row(matrix)) is not None:
         raise InvalidValueError(f"{name}: row {bad} holds NaN or infinity; drop or repair such rows first")
-    converted = matrix.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):  # an overflow is refused below, with its row
+        converted = matrix.astype(dtype, copy=False)
     if finite and converted.dtype.itemsize < matrix.dtype.itemsize and (bad := first_bad_row(converted)) is not None:
         raise InvalidValueError(f"{name}: row {bad} does not fit in {converted.dtype}; rescale the vectors first")
     return converted

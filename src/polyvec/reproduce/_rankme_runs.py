@@ -165,8 +165,9 @@ def train_and_judge(
     rate, arguments = GRID[method][name]
     objective = (VICRegLoss if method == "VICReg" else NTXentLoss)(**arguments)
     optimiser = torch.optim.Adam([*encoder.parameters(), *projector.parameters()], lr=rate, fused=True)
-    losses = []
-    for _ in range(settings["steps"] if steps is None else steps):
+    steps = settings["steps"] if steps is None else steps
+    losses = torch.zeros(steps, device=device)
+    for step in range(steps):
         batch = source[torch.randperm(len(source), generator=generator)[: settings["batch"]].to(device)]
         views = torch.cat([_view(batch, generator), _view(batch, generator)])
         try:
@@ -176,7 +177,7 @@ def train_and_judge(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(loss.detach())
+        losses[step] = loss.detach()
     encoder.eval()
     projector.eval()
     with torch.inference_mode():
@@ -193,7 +194,7 @@ def train_and_judge(
         rank_of_projector=rank_of_projector,
         rank_of_representation=rankme(ranked, on_collapse="zero"),
         alpha_req=min(alpha, WORST_ALPHA),
-        training_loss=float(torch.stack(losses[-50:]).mean()) if losses else 0.0,
+        training_loss=float(losses[-50:].mean()) if steps else 0.0,
         source_accuracy=probe_accuracy(features[is_source], labels[is_source], seed),
         target_accuracy=probe_accuracy(features[~is_source], labels[~is_source], seed),
     )

@@ -122,7 +122,7 @@ def _comments(head: list[str], dialect: _Dialect) -> list[str]:
 def _rows(
     lines: Iterable[str], dialect: _Dialect, file: SourceFile, context: ReadContext, above: int
 ) -> Iterator[tuple[int, list[str]]]:
-    """`(line, cells)` of each row that is not empty; the line is the row's last one, with `above` lines before the first."""
+    """`(line, cells)` of each row that is not empty; the line is the row's last, `above` lines were taken before."""
     reader = _reader(lines, dialect)
     while True:
         before = above + reader.line_num
@@ -133,7 +133,8 @@ def _rows(
         except csv.Error as error:
             reason = str(error)
             if "unexpected end of data" in reason:
-                reason = f"the quote that opens here is never closed, {above + reader.line_num - before:,} lines are lost to it"
+                lost = above + reader.line_num - before
+                reason = f"the quote that opens here is never closed, {lost:,} lines are lost to it"
             context.bad_part(file, "malformed rows", f"line {before + 1}", f"not {file.format.upper()} ({reason})")
             continue
         if any(cell.strip() for cell in cells):
