@@ -1,6 +1,6 @@
 """RankMe from a streamed Gram matrix against a singular value decomposition: time and memory in one run.
 
-    python benchmarks/rankme.py [--sizes 20000x256 50000x384 25600x2048] [--to results/benchmarks/rankme.json]
+    python benchmarks/rankme.py [--sizes 20000x256 50000x384 25600x1024] [--to results/benchmarks/rankme.json]
 
 The embeddings are generated (Gaussian, spread falling with the dimension as i^-0.5, float32) and lie in a memory-mapped
 file. Peers are what other tools do with the whole matrix: `numpy.linalg.svd` and `torch.linalg.svdvals`, both float32.
@@ -90,7 +90,7 @@ def measure(method: str, path: Path, repeats: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--sizes", nargs="+", default=["20000x256", "50000x384", "25600x2048"], help="rows x dimensions"
+        "--sizes", nargs="+", default=["20000x256", "50000x384", "25600x1024"], help="rows x dimensions"
     )
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--to", default="results/benchmarks/rankme.json")

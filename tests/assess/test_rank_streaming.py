@@ -79,6 +79,21 @@ def test_report_takes_vectors_and_equals_the_report_of_all_rows() -> None:
         assert metric.compute() == pytest.approx(metric.report()["rankme"])
 
 
+def test_updates_inside_and_outside_inference_mode_mix() -> None:
+    matrix = torch.from_numpy(rows())
+    metric, other = RankMe(7), RankMe(7)
+    with torch.inference_mode():
+        metric.update(matrix[:30].clone())
+    metric.update(matrix[30:60])
+    with torch.inference_mode():
+        other.update(matrix[60:].clone())
+        metric.merge(other)
+    metric.update(matrix[:1].requires_grad_())
+    state = metric.state_dict()
+    assert not any(value.requires_grad for value in state.values())
+    assert metric.compute() == pytest.approx(by_svd(np.concatenate([rows(), rows()[:1]])), rel=1e-9)
+
+
 def test_compute_can_be_repeated_and_reset_forgets() -> None:
     metric = RankMe(7)
     metric.update(rows(50, seed=1))

@@ -83,7 +83,7 @@ def _check_output(option: str, path: Path | None, source: Path) -> None:
 
 
 def _read(source: Path) -> tuple[Vectors, Callable[[Any], list[str]] | None]:
-    """The vectors of a file (left on the disk where its format allows) or of an index, and how to get their texts."""
+    """The vectors of a file or of an index, and how to get their texts."""
     from polyvec.core.files import file_problem
 
     if not source.exists():
@@ -93,10 +93,9 @@ def _read(source: Path) -> tuple[Vectors, Callable[[Any], list[str]] | None]:
 
         store = Store.open(source, read_only=True)
         return store.vectors(), lambda ids: [store.get(key).text for key in ids]
-    from polyvec.core.vector_files import format_of
-    from polyvec.core.vectors import Vectors
+    from polyvec.assess.health.reading import read_vectors
 
-    return Vectors.load(source, memory_map=format_of(source) in ("npy", "arrow")), None
+    return read_vectors(source), None
 
 
 def _print(report: HealthReport) -> None:

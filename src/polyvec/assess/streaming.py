@@ -97,6 +97,7 @@ class RankMe:
             torch.zeros(self.dim, self.dim, dtype=torch.float64, device=device),
         )
 
+    @torch.inference_mode(False)  # state made in inference mode could not be added to outside of it
     def update(self, z: Any) -> None:
         """Take in a batch `(rows, dim)`; of any kind that `rankme` takes. A batch that is refused leaves no trace.
 
@@ -114,6 +115,7 @@ class RankMe:
             self._moments = self._empty(batch.mean.device)
         self._moments.merge(batch)
 
+    @torch.inference_mode(False)
     def merge(self, other: RankMe) -> None:
         """Take in all rows that `other` has seen; `other` is unchanged.
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from polyvec.data.catalogue.types import ImageSet as ImageSet
     from polyvec.data.catalogue.types import TripleSet as TripleSet
     from polyvec.data.documents import Document as Document
+    from polyvec.data.readers import SUPPORTED_SUFFIXES as SUPPORTED_SUFFIXES
     from polyvec.data.readers import ReadReport as ReadReport
+    from polyvec.data.readers import SourceFile as SourceFile
     from polyvec.data.readers import read as read
     from polyvec.data.readers import scan as scan
 
@@ -25,6 +27,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "GraphData": "polyvec.data.catalogue.types",
         "ImageSet": "polyvec.data.catalogue.types",
         "ReadReport": "polyvec.data.readers",
+        "SUPPORTED_SUFFIXES": "polyvec.data.readers",
+        "SourceFile": "polyvec.data.readers",
         "TripleSet": "polyvec.data.catalogue.types",
         "load": "polyvec.data.catalogue.fetch",
         "read": "polyvec.data.readers",

@@ -127,7 +127,7 @@ def probe_accuracy(representations: np.ndarray, labels: np.ndarray, seed: int) -
 @contextmanager
 def _one_thread() -> Iterator[None]:
     import torch
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
