@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 
 from polyvec.core.errors import InvalidTypeError, InvalidValueError, NotFittedError
-from polyvec.encode.graph import FastRP, Graph, as_graph, products, sparse_projection
+from polyvec.encode.graph import FastRP, Graph, as_graph, compiling, products, sparse_projection
 from polyvec.encode.graph.projection import dense_projection
 
 KARATE = nx.to_scipy_sparse_array(nx.karate_club_graph(), weight="weight", dtype=np.float64)
@@ -366,3 +366,17 @@ def test_names_travel():
     assert list(encoder.names_) == ["libc6", "bash", "vim"]
     encoder.fit_transform(Graph.from_edges([0], [1]))
     assert encoder.names_ is None
+
+
+def test_compiled_code_does_without_a_place_to_keep_it(monkeypatch):
+    real = compiling.njit
+
+    def refuses_to_cache(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return real(**options)
+
+    monkeypatch.setattr(compiling, "njit", refuses_to_cache)
+    double = compiling.compiled()(lambda number: 2 * number)
+    assert double(21) == 42
+    assert double.signatures

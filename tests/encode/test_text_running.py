@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -181,29 +182,65 @@ def test_the_default_model_starts_without_torch_and_without_network():
     assert done.stderr == ""
 
 
-def test_ray_gives_the_same_bits_and_leaves_nothing_behind(tiny, small_windows, monkeypatch):
+def children():
     import psutil
 
+    return set(psutil.Process().children(recursive=True))
+
+
+RAY_OPTIONS = ({}, {"chunking": Chunking(16, 4), "prompt": "text: ", "batch_size": 5})
+
+
+@pytest.fixture
+def ray_environment(monkeypatch):
     monkeypatch.setenv("POLYVEC_CACHE", session_cache())
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # the actors import polyvec from where we did
-    texts = [*sample_texts(150, seed=26), "lone \ud800 surrogate", ""]
-    before = set(psutil.Process().children(recursive=True))
-    setting = os.environ.get("RAY_USAGE_STATS_ENABLED")
-    for options in ({}, {"chunking": Chunking(16, 4), "prompt": "text: ", "batch_size": 5}):
-        found = tiny.encode(texts, engine="ray", ray_workers=2, **options)
-        np.testing.assert_array_equal(found, tiny.encode(texts, **options))
-        if not options:
-            import ray
 
-            assert not ray.is_initialized()
-            assert os.environ.get("RAY_USAGE_STATS_ENABLED") == setting
-            # a cluster that is there is used, and kept
-            ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    assert ray.is_initialized()
-    assert tiny.encode([], engine="ray").shape == (0, 32)
-    ray.shutdown()
-    _, alive = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, timeout=20)
+
+def test_ray_gives_the_same_bits_and_leaves_nothing_behind(tiny, small_windows, ray_environment):
+    import psutil
+    import ray
+
+    texts = [*sample_texts(150, seed=26), "lone \ud800 surrogate", ""]
+    before, setting = children(), os.environ.get("RAY_USAGE_STATS_ENABLED")
+    found = tiny.encode(texts, engine="ray", ray_workers=2, **RAY_OPTIONS[1])
+    np.testing.assert_array_equal(found, tiny.encode(texts, **RAY_OPTIONS[1]))
+    assert not ray.is_initialized()
+    assert os.environ.get("RAY_USAGE_STATS_ENABLED") == setting
+    _, alive = psutil.wait_procs(children() - before, timeout=20)
     assert not alive
+    assert tiny.encode([], engine="ray").shape == (0, 32)
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_that_is_there_is_used_and_kept(tiny, small_windows, ray_environment):
+    import ray
+
+    texts = sample_texts(150, seed=26)
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        for options in RAY_OPTIONS:
+            found = tiny.encode(texts, engine="ray", ray_workers=2, **options)
+            np.testing.assert_array_equal(found, tiny.encode(texts, **options))
+            assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+
+
+def test_an_encoder_can_be_sent_to_another_process(tmp_path, tiny):
+    model = tiny_model(tmp_path / "model", extra="dense")
+    texts = sample_texts(20, seed=29)
+    converted = tiny_model(tmp_path / "other", kind="distilbert")
+    for encoder in (
+        tiny,
+        TextEncoder(model, dims=8),
+        TextEncoder(converted, chunking=Chunking(32, 4)),
+        TextEncoder(tmp_path / "other", runtime="torch", precision="bfloat16", max_length=20),
+    ):
+        copy = pickle.loads(pickle.dumps(encoder))
+        assert repr(copy).replace(copy.name, "") == repr(encoder).replace(encoder.name, "")
+        np.testing.assert_array_equal(copy.encode(texts), encoder.encode(texts))
+        assert copy.fingerprint["sha256"] == encoder.fingerprint["sha256"]
 
 
 @settings(max_examples=100, deadline=None)

@@ -68,7 +68,9 @@ def test_adjacency_powers_are_the_dense_product():
     assert not unit_rows(np.zeros((2, 3), np.float32)).any()
 
 
-@pytest.mark.parametrize("recipe", [DeepWalkRecipe(4, 20, 4), DeepWalkRecipe(4, 20, 4, negative=5, epochs=2)])
+@pytest.mark.parametrize(
+    "recipe", [DeepWalkRecipe(10, 20, 4), DeepWalkRecipe(10, 20, 4, negative=5, epochs=5, sample=0)]
+)
 def test_deepwalk_tells_blocks_apart_and_repeats_with_one_worker(recipe):
     graph = as_graph(nx.stochastic_block_model([40, 40], [[0.3, 0.01], [0.01, 0.3]], seed=0))
     vectors, seconds = deepwalk(graph, recipe, 16, seed=0, workers=1)
@@ -85,4 +87,5 @@ def test_recipes_name_themselves_and_count_their_samples():
     recipe = DeepWalkRecipe(5, 40, 5, negative=5, epochs=2)
     assert recipe.name == "5 walks x 40, window 5, 5 negatives, 2 epochs"
     assert DeepWalkRecipe().name == "5 walks x 40, window 5, hierarchical softmax"
+    assert DeepWalkRecipe(sample=0).name.endswith(", no subsampling")
     assert recipe.pairs(10) == 10 * 5 * 40 * 6 * 2

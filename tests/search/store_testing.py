@@ -1,4 +1,4 @@
-"""What the tests of the store share: a small deterministic encoder, documents, and oracles that know nothing of LanceDB."""
+"""What the tests of the store share: a deterministic encoder, documents, and oracles that know nothing of LanceDB."""
 
 import hashlib
 import math
@@ -9,7 +9,7 @@ from polyvec.data.documents import Document
 
 
 class HashEncoder:
-    """Counts words in buckets chosen by their hash; equal texts get equal vectors, texts with common words similar ones."""
+    """Counts words in buckets chosen by their hash: texts with common words get similar vectors."""
 
     def __init__(self, dim=32, name="hash-encoder", sha256=None):
         self.dim = dim

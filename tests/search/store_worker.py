@@ -1,8 +1,8 @@
 """Processes for the tests that kill, interrupt and starve an indexing run.
 
-`python store_worker.py index '{...}'` runs once. `python store_worker.py serve` reads such requests line by line and runs each
-in a child that it forks: the slow imports are made once. LanceDB itself is imported in the child, as its threads would not
-survive the fork.
+`python store_worker.py index REQUEST` runs once. `python store_worker.py serve` reads requests (JSON) line by line and runs
+each in a child that it forks: the slow imports are made once. LanceDB itself is imported in the child, as its threads
+would not survive the fork.
 """
 
 import json
@@ -54,8 +54,8 @@ def run(path, log, generation, commit_documents=25, pause=0.0, file_limit=None):
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, resource.RLIM_INFINITY))
     print("ready", flush=True)
     index_sources(
-        documents, path, encoder=HashEncoder(dim=16), origin="worker", commit_documents=commit_documents, on_commit=note,
-        show_progress=False,
+        documents, path, encoder=HashEncoder(dim=16), origin="worker", commit_documents=commit_documents,
+        on_commit=note, show_progress=False,
     )  # fmt: skip
 
 

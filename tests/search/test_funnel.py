@@ -9,6 +9,7 @@ from polyvec.core.errors import FileProblemError, FormatError, InvalidTypeError,
 from polyvec.core.vectors import Vectors
 from polyvec.search import FunnelSearch, adaptive_search
 from polyvec.search.schedule import funnel_schedule
+from polyvec.search.scoring import best_columns
 
 N, DIM = 300, 32
 
@@ -142,6 +143,28 @@ class TestResult:
             scores, ids = index.search(queries, N)
         assert np.isfinite(scores).all()
         assert np.array_equal(ids, by_hand(vectors, queries, [32], [], N)[1])
+
+
+class TestSelection:
+    @pytest.mark.parametrize("keep", [1, 7, 40, 200, 4999, 5000, 6000])
+    @pytest.mark.parametrize("kind", ["continuous", "few values", "all equal", "sorted", "hidden from the sample"])
+    def test_equals_a_stable_sort(self, keep, kind):
+        generator = np.random.default_rng(5)
+        scores = generator.normal(size=(9, 5000)).astype(np.float32)
+        if kind == "few values":
+            scores = np.round(scores * 3)
+        elif kind == "all equal":
+            scores[:] = 1
+        elif kind == "sorted":
+            scores.sort(axis=1)
+        elif kind == "hidden from the sample":
+            scores[:, 1::2] += 10
+            scores[:, ::16] -= 100
+        expected = np.sort(np.argsort(-scores, axis=1, kind="stable")[:, :keep], axis=1)
+        assert np.array_equal(best_columns(scores, keep), expected)
+
+    def test_no_rows(self):
+        assert best_columns(np.empty((0, 5000), dtype=np.float32), 7).shape == (0, 7)
 
 
 class TestCost:

@@ -1,6 +1,5 @@
 import json
 import logging
-import os
 
 import numpy as np
 import pytest
@@ -217,7 +216,8 @@ def test_an_id_of_another_source_is_a_clear_error(notes, tmp_path):
     other.mkdir()
     (other / "note1.txt").write_text("something else\n")
     report, _ = index(notes, tmp_path)
-    with pytest.raises(InvalidValueError, match=r"the id 'note1.txt' of .*other/note1.txt belongs to .*notes/note1.txt already") as caught:  # fmt: skip
+    message = r"the id 'note1.txt' of .*other/note1.txt belongs to .*notes/note1.txt already"
+    with pytest.raises(InvalidValueError, match=message) as caught:
         index(other, tmp_path)
     assert "\n" not in str(caught.value)
     assert report.store.get("note1.txt").text.startswith("note number1")
@@ -443,7 +443,7 @@ def test_a_file_as_target_is_refused(notes, tmp_path):
         index_sources(notes, tmp_path / "file", encoder=HashEncoder(), show_progress=False)
     with pytest.raises(StoreError, match="holds other files"):
         index_sources(notes, notes, encoder=HashEncoder(), show_progress=False)
-    assert sorted(os.listdir(notes))[0] == "deep"
+    assert sorted(entry.name for entry in notes.iterdir())[0] == "deep"
 
 
 def test_the_progress_bar_counts_all_documents(notes, tmp_path, capsys):

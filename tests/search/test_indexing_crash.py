@@ -31,7 +31,7 @@ class Server:
         assert self.process.stdout.readline() == "serving\n"
 
     def run(self, log, commits=None, delay=0.0, **request):
-        """Run a request; kill it `delay` seconds after it has noted so many `commits` (`None`: never). Its exit code."""
+        """Run a request; kill it `delay` seconds after so many `commits` were noted (`None`: never). Its exit code."""
         before = size(log)
         self.process.stdin.write(json.dumps({**request, "log": str(log)}) + "\n")
         self.process.stdin.flush()
@@ -216,9 +216,9 @@ def test_a_disk_that_refuses_a_large_file(tmp_path):
     ("problem", "message"),
     [
         (OSError(28, "No space left on device"), "no space left on the disk; free some space"),
-        (RuntimeError("lance error: LanceError(IO): Generic LocalFileSystem error: Unable to copy data to file: No space left "
+        (RuntimeError("lance error: LanceError(IO): Generic LocalFileSystem error: Unable to copy data: No space left "
                       "on device (os error 28), /root/x.rs:1:2"), "no space left on the disk; free some space"),
-        (RuntimeError("lance error: LanceError(IO): Permission denied (os error 13)"), "no permission; check the owner"),
+        (RuntimeError("lance error: LanceError(IO): Permission denied (os error 13)"), "no permission; check"),
         (OSError(30, "Read-only file system"), "the file system is read-only"),
         (OSError(122, "Disk quota exceeded"), "quota is used up"),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from store_testing import HashEncoder, make_documents
 
-from polyvec.core.errors import StoreError
+from polyvec.core.errors import PolyvecError, StoreError
 from polyvec.data.documents import Document
 from polyvec.search.store import Store
 from polyvec.search.store.lock import WriterLock
@@ -86,7 +86,7 @@ def test_threads_wait_for_each_other(tmp_path):
     def add(number):
         try:
             store.add([Document(f"{number}-{part}", f"word{part}") for part in range(5)])
-        except BaseException as error:
+        except (PolyvecError, AssertionError, RuntimeError, OSError) as error:
             failures.append(error)
 
     threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
@@ -148,7 +148,7 @@ def test_many_threads_search_while_one_writes(store):
             try:
                 hits = store.search("bax dox", k=50, mode="hybrid")
                 assert len({hit.id for hit in hits}) == len(hits) >= 10
-            except BaseException as error:
+            except (PolyvecError, AssertionError, RuntimeError, OSError) as error:
                 failures.append(error)
                 return
 

@@ -1,4 +1,5 @@
 import logging
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -184,7 +185,7 @@ def test_pages_together_are_one_long_search(tmp_path, mode, where):
     scores = [hit.score for hit in whole]
     assert scores == sorted(scores, reverse=True)
     if mode == "keyword":
-        for first, second in zip(whole, whole[1:], strict=False):
+        for first, second in pairwise(whole):
             assert first.score > second.score or first.id < second.id
     store.memory_limit = 0
     if mode == "dense":
@@ -284,7 +285,10 @@ def test_many_different_words_are_cut_for_keyword_search(texts, caplog):
     assert "512 of 2001 different words" in caplog.text
 
 
-@pytest.mark.parametrize("query", ["'; DROP TABLE documents; --", '"quoted" (brackets] AND OR *', "a\x00b bax", "naïve 中文 🙂", "\udc80 bax"])  # fmt: skip
+ODD = ["'; DROP TABLE documents; --", '"quoted" (brackets] AND OR *', "a\x00b bax", "naïve 中文 🙂", "\udc80 bax"]
+
+
+@pytest.mark.parametrize("query", ODD)
 def test_odd_query_texts_are_just_text(texts, query):
     store, _, _ = texts
     for mode in ("dense", "keyword", "hybrid"):
@@ -318,7 +322,7 @@ def test_a_stored_vector_of_zeros_has_similarity_zero(tmp_path, in_memory):
 
 
 def test_without_an_encoder_texts_are_refused_but_words_are_found(filled):
-    store, documents, vectors = filled
+    store, _, vectors = filled
     with pytest.raises(StoreError, match="made without an encoder"):
         store.search("bax")
     assert store.search("bax", mode="keyword")

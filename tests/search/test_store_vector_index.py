@@ -86,8 +86,11 @@ def test_new_changed_and_deleted_documents(tmp_path, matrix):
     assert store.stats().version == version  # nothing to do: it has not doubled
     assert recall(store, np.vstack([matrix[:7], far[None], matrix[8:]]), clustered(30, 5)) >= 0.95
     roomy = Store.open(store.path, memory_limit=1 << 30)
-    assert roomy.build_vector_index() is None
-    assert roomy.stats().vector_index is None
+    assert roomy.build_vector_index() == kind  # one that is there stays
+    roomy.add([Document(f"more{number}", "x") for number in range(COUNT)], clustered(COUNT, 6))
+    version = roomy.stats().version
+    assert roomy.build_vector_index() is not None
+    assert roomy.stats().version > version  # trained anew: the store has doubled
 
 
 def test_an_index_that_misses_too_much_is_not_kept(tmp_path, caplog):

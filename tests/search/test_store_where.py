@@ -21,8 +21,8 @@ ROWS = [
 def store(tmp_path_factory):
     store = Store.create(tmp_path_factory.mktemp("where") / "index", encoder=HashEncoder())
     store.add([
-        Document(f"d{number}", f"text {number}", title=f"T{number}" if number % 2 else None, source=f"folder/{number}.md",
-                 metadata=row)
+        Document(f"d{number}", f"text {number}", title=f"T{number}" if number % 2 else None,
+                 source=f"folder/{number}.md", metadata=row)
         for number, row in enumerate(ROWS)
     ])  # fmt: skip
     return store
@@ -162,7 +162,7 @@ def test_mistakes_are_told_in_one_line_by_every_method(store, where, message):
 )
 def test_a_filter_can_neither_change_data_nor_read_files(store, where):
     version = store.stats().version
-    with pytest.raises(InvalidValueError, match="^where: "):
+    with pytest.raises(InvalidValueError, match=r"^where: "):
         store.search("text", where=where)
     assert (len(store), store.stats().version) == (40, version)
 

@@ -19,23 +19,29 @@ _ROWS_AT_ONCE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class DeepWalkRecipe:
-    """Settings of DeepWalk; `negative=0` is the original's hierarchical softmax, else that many negative samples."""
+    """Settings of DeepWalk.
+
+    `negative=0` is the original's hierarchical softmax, else that many negative samples. `sample` is word2vec's
+    threshold for dropping frequent nodes: gensim's default here, 0 (keep all) in the original.
+    """
 
     walks: int = 5
     length: int = 40
     window: int = 5
     negative: int = 0
     epochs: int = 1
+    sample: float = 1e-3
 
     @property
     def name(self) -> str:
         """The recipe in words."""
         loss = f"{self.negative} negatives" if self.negative else "hierarchical softmax"
         epochs = f", {self.epochs} epochs" if self.epochs > 1 else ""
-        return f"{self.walks} walks x {self.length}, window {self.window}, {loss}{epochs}"
+        sampling = "" if self.sample else ", no subsampling"
+        return f"{self.walks} walks x {self.length}, window {self.window}, {loss}{epochs}{sampling}"
 
     def pairs(self, nodes: int) -> float:
-        """About how many (centre, context) pairs are trained; word2vec halves the window on average, at random."""
+        """About how many (centre, context) pairs the walks hold; word2vec halves the window on average, at random."""
         return float(nodes * self.walks * self.length * (self.window + 1) * self.epochs)
 
 
@@ -68,7 +74,7 @@ def deepwalk(graph: Graph, recipe: DeepWalkRecipe, dim: int, seed: int, workers:
         hs=int(recipe.negative == 0),
         negative=recipe.negative,
         min_count=0,
-        sample=0,
+        sample=recipe.sample,
         epochs=recipe.epochs,
         workers=workers,
         seed=seed,

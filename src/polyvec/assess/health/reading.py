@@ -11,7 +11,7 @@ from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.core.vector_files import format_of
 from polyvec.core.vectors import Vectors
 
-_BATCH_ROWS = 16_384
+_BATCH_ROWS = 65_536
 
 
 def read_vectors(path: str | os.PathLike[str]) -> Vectors:
@@ -44,7 +44,7 @@ def _read_parquet(path: str | os.PathLike[str]) -> Vectors:
         matrix: np.ndarray | None = None
         ids: list[pa.Array] = []
         start = 0
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns, use_threads=False):
             part = Vectors.from_arrow(pa.Table.from_batches([batch]))
             if matrix is None:
                 matrix = np.empty((file.metadata.num_rows, part.dim), dtype=np.float32)

@@ -62,8 +62,8 @@ class FastRP(BaseEstimator):
 
     Args:
         dim: Dimensions of the vectors. The paper uses 512 in its tables; 128 (default) is the usual choice of users.
-        weights: Weights of hop 1, 2, ...; their number is the number of hops. Default (0, 0, 1, 4): the paper drops the
-            first two hops, whose projection is noisy, and tunes the fourth weight in [1, 64]; see `tune_fastrp`.
+        weights: Weights of hop 1, 2, ...; their number is the number of hops. Default (0, 0, 1, 4): the paper fixes
+            (0, 0, 1) for the first three and tunes the fourth in [1, 64]; see `tune_fastrp`.
         beta: Degree correction in [-1, 0] in the paper, [-1, 1] here: -1 divides the walks' preference for hubs out
             completely, 0 leaves it. The best value depends on the graph, so tune it; -0.5 is only the middle.
         density: Share of non-zeros of R: `"sqrt"` (default, the paper's) is `1 / sqrt(nodes)`, or a number in (0, 1].

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from polyvec.encode.graph.prefetch import prefetch
+from polyvec.encode.graph.compiling import compiled, prefetch
 
 _AHEAD = 16  # edges; enough to cover a trip to memory, measured best of 4, 8, 16, 32
 _TOGETHER = 16  # walks
@@ -20,7 +20,7 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 
 
-@njit(cache=True, fastmath={"reassoc", "nsz", "contract"})
+@compiled(fastmath={"reassoc", "nsz", "contract"})
 def _scale_and_square(row: Any, scale: Any) -> Any:
     """Multiply `row` by `scale` in place, return its squared length; the sum may be reordered for wide registers."""
     total = row.dtype.type(0)
@@ -31,13 +31,13 @@ def _scale_and_square(row: Any, scale: Any) -> Any:
     return total
 
 
-@njit(cache=True)
+@compiled()
 def _add_row(out: Any, weight: Any, source: Any) -> None:
     for column in range(out.shape[0]):
         out[column] += weight * source[column]
 
 
-@njit(cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+@compiled(parallel=True, error_model="numpy", fastmath={"contract"})
 def multiply(
     indptr: Any, indices: Any, weights: Any, scale: Any, blocks: Any, dense: Any, out: Any, norms: Any
 ) -> None:
@@ -71,7 +71,7 @@ def multiply(
             norms[row] = np.sqrt(_scale_and_square(target, scale[row]))
 
 
-@njit(cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+@compiled(parallel=True, error_model="numpy", fastmath={"contract"})
 def multiply_sparse(
     indptr: Any, indices: Any, weights: Any, scale: Any, blocks: Any,
     start_indptr: Any, start_indices: Any, start_values: Any, out: Any, norms: Any,
@@ -88,14 +88,14 @@ def multiply_sparse(
             norms[row] = np.sqrt(_scale_and_square(target, scale[row]))
 
 
-@njit(cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
+@compiled(parallel=True, error_model="numpy", fastmath={"contract"})
 def accumulate(out: Any, coefficients: Any, power: Any) -> None:
     """`out += diag(coefficients) power`."""
     for row in prange(out.shape[0]):
         _add_row(out[row], coefficients[row], power[row])
 
 
-@njit(cache=True)
+@compiled()
 def _mixed(value: Any) -> Any:
     """SplitMix64's mixing function; the same as `streams.mix`."""
     value = (value ^ (value >> np.uint64(30))) * _FIRST
@@ -103,7 +103,7 @@ def _mixed(value: Any) -> Any:
     return value ^ (value >> np.uint64(31))
 
 
-@njit(cache=True)
+@compiled()
 def _neighbour(indptr: Any, indices: Any, sums: Any, node: Any, chance: Any) -> Any:
     """The neighbour at `chance` in [0, 1) of the node's total weight; -1 where there is none."""
     start, end = indptr[node], indptr[node + 1]
@@ -123,7 +123,7 @@ def _neighbour(indptr: Any, indices: Any, sums: Any, node: Any, chance: Any) -> 
     return indices[low]
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def walk(indptr: Any, indices: Any, sums: Any, starts: Any, keys: Any, out: Any) -> None:
     """Fill each row of `out` with a walk; draw t of stream `keys[w]` chooses step t of walk w."""
     walks, length = out.shape

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from polyvec.encode.text.checksums import remembered
+from polyvec.encode.text.openvino_import import load_openvino
 from polyvec.encode.text.recipe import UnsupportedModelError, tensors_checksum
 
 _ACTIVATIONS = {"gelu": "erf", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
@@ -143,7 +144,7 @@ def build_bert(shape: BertShape, weights: Mapping[str, np.ndarray]) -> Any:
     Source: Devlin et al. 2019, "BERT", section 3; Vaswani et al. 2017, "Attention Is All You Need", section 3. Queries,
     keys and values are one matrix product. Every text is of segment 0: its vector is added to the positions beforehand.
     """
-    import openvino as ov
+    ov = load_openvino()
     from openvino import opset13 as ops
 
     size, heads = shape.hidden_size, shape.heads

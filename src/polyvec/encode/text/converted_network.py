@@ -17,6 +17,7 @@ from typing import Any
 from polyvec.core.errors import FileProblemError
 from polyvec.core.files import atomic_directory, cache_directory, write_json
 from polyvec.encode.text.checksums import folder_checksum
+from polyvec.encode.text.openvino_import import load_openvino
 from polyvec.encode.text.recipe import Recipe, UnsupportedModelError
 
 logger = logging.getLogger("polyvec.encode.text")
@@ -49,7 +50,7 @@ class ConvertedNetwork:
 
     def build(self) -> Any:
         """The OpenVINO graph."""
-        import openvino as ov
+        ov = load_openvino()
 
         return ov.Core().read_model(self._structure, self._weight_bytes())
 
@@ -73,7 +74,7 @@ def convert(transformer: Any, checksum: str) -> ConvertedNetwork:
     Raises:
         UnsupportedModelError: Tracing or conversion fails.
     """
-    import openvino as ov
+    ov = load_openvino()
     import torch
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from polyvec.encode.text.openvino_import import load_openvino
+
 
 def quantize_weights(network: Any) -> int:
     """Replace, in place, each matrix product's weights by 8-bit integers and one scale an output; return a group size.
@@ -14,6 +16,7 @@ def quantize_weights(network: Any) -> int:
     128, 64 and 32 that divides every product's inner dimension, else 0, which leaves the inputs as they are. Embedding
     tables are looked up, not multiplied, and stay exact.
     """
+    load_openvino()
     from openvino import opset13 as ops
 
     inner_sizes = []

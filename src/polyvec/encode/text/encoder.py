@@ -99,6 +99,7 @@ class TextEncoder:
         self.normalize = bool(normalize)
         self.chunking = chunking
         self._settings = {"precision": precision, "token_budget": token_budget, "max_length": max_length}
+        self._threads = threads
         self._lock = threading.Lock()
         self._checksum: str | None = None
 
@@ -361,11 +362,15 @@ class TextEncoder:
             prompt = known.get(name, "") if name is not None else ""
         return check_text(prompt, 0)
 
-    def _portable(self) -> dict[str, Any]:
-        """All that another process needs to be this encoder on one core."""
-        options = {"dims": self.dims, "normalize": self.normalize, **self._settings, "threads": 1}
-        return {"model": self._runtime.portable(), "options": options}
+    def _portable(self, threads: int | None) -> dict[str, Any]:
+        """All that another process needs to be this encoder."""
+        options = {"runtime": self.runtime, "dims": self.dims, "normalize": self.normalize, "chunking": self.chunking}
+        return {"model": self._runtime.portable(), "options": {**self._settings, **options, "threads": threads}}
 
     @classmethod
     def _from_portable(cls, portable: dict[str, Any]) -> Self:
         return cls(portable["model"], **portable["options"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickling takes the weights along; threads and compiled networks are made anew."""
+        return (type(self)._from_portable, (self._portable(self._threads),))

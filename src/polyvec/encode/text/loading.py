@@ -16,6 +16,7 @@ from polyvec.encode.text.batches import WindowCall
 from polyvec.encode.text.bundled import ALIASES, DEFAULT_MODEL, bundled_folder
 from polyvec.encode.text.converted_network import ConvertedNetwork, load_converted, store_converted
 from polyvec.encode.text.folder import read_folder
+from polyvec.encode.text.openvino_import import load_openvino
 from polyvec.encode.text.openvino_runtime import OpenVinoRuntime
 from polyvec.encode.text.recipe import Recipe, UnsupportedModelError
 from polyvec.encode.text.sentence_transformer import (
@@ -81,7 +82,7 @@ def load_runtime(
 
 def _openvino_installed() -> bool:
     try:
-        import openvino  # noqa: F401
+        load_openvino()
     except ImportError:
         return False
     return True

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from polyvec.encode.text.batches import WindowCall, padded_batch, plan_batches
+from polyvec.encode.text.openvino_import import load_openvino
 from polyvec.encode.text.pooling import pool_tokens, unit_length
 from polyvec.encode.text.recipe import Recipe
 from polyvec.encode.text.tokens import TextTokenizer, Tokenized
@@ -55,7 +56,7 @@ class OpenVinoRuntime:
     def __init__(
         self, recipe: Recipe, *, precision: str, threads: int | None, token_budget: int, max_length: int | None = None
     ) -> None:
-        import openvino as ov
+        ov = load_openvino()
 
         self.recipe = recipe
         self.tokenizer = TextTokenizer(recipe.tokenizer_json, max_length or recipe.max_length)

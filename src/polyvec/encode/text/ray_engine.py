@@ -85,7 +85,7 @@ def encode_with_ray(
             WindowEncoder,
             batch_size=1,
             batch_format="numpy",
-            fn_constructor_args=({**wanted, "portable": ray.put(encoder._portable())},),
+            fn_constructor_args=({**wanted, "portable": ray.put(encoder._portable(threads=1))},),
             compute=ray.data.ActorPoolStrategy(size=actors),
             num_cpus=1,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +17,17 @@ from polyvec.search.store.snapshot import Snapshot
 
 logger = logging.getLogger("polyvec.search")
 
-MEMORY_LIMIT = 256 * 1024 * 1024
-"""Vectors up to this many bytes are kept in memory and searched exactly; above it a vector index is the quicker way.
-
-Measured by `benchmarks/store_search.py` (384 dimensions, 2 cores): up to here, 174,000 documents, one product with the
-whole matrix takes about as long as LanceDB's approximate search of the index, or less, and it misses nothing."""
+MEMORY_LIMIT = 1024 * 1024 * 1024
+"""Vectors without an index are read into memory at the first dense search, up to this many bytes: one product with the
+whole matrix is several times quicker than LanceDB's scan of the disk, and as exact."""
 
 QUERY_CHARACTERS = 32_768
 """A longer query is cut here, with a warning: no encoder reads more at once."""
+
+TUNED_HITS = 10
+LEAST_REFINE = 4
+"""An index is tuned for `TUNED_HITS` hits. Longer rankings re-rank as many candidates as these did, but no fewer than
+this multiple of their own length: hybrid search, which asks for 1,000, would read 10,000 vectors else."""
 
 QUERY_WORDS = 512
 """Keyword search reads this many different words of a query: LanceDB's time grows faster than the number of words."""
@@ -79,6 +83,7 @@ def dense_ranking(
             query = query.bypass_vector_index()
         else:
             probes, refine = parameters or index_parameters(snapshot.schema)
+            refine = max(LEAST_REFINE, math.ceil(refine * TUNED_HITS / limit)) if parameters is None else refine
             query = query.minimum_nprobes(probes).maximum_nprobes(0).refine_factor(refine)
         return query.to_arrow()
 

@@ -15,7 +15,6 @@ from polyvec.search.store.columns import filter_columns
 from polyvec.search.store.layout import read_info, visible_columns
 from polyvec.search.store.where import rewrite_where
 
-
 BATCH_ROWS = 16_384
 """Rows that LanceDB hands over at once; its default, a sixteenth, makes scans slower."""
 

@@ -280,7 +280,8 @@ class Store(ReadableStore):
     def build_vector_index(self, *, force: bool = False, recall: float = 0.95) -> str | None:
         """Build an approximate index of the vectors when it pays; see `vector_index.build`.
 
-        It pays once the vectors no longer fit in `memory_limit`: below that, exact search in memory is as quick.
+        It pays from 64 MiB of vectors on (see `vector_index.PAYS_FROM`), or from `memory_limit` where that is less:
+        below, exact search in memory is as quick.
 
         Args:
             force: Build it in any case, and anew when there is one.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from polyvec.search.store.layout import StoreInfo
-from polyvec.search.store.searching import dense_ranking
+from polyvec.search.store.searching import TUNED_HITS, dense_ranking
 from polyvec.search.store.snapshot import Snapshot, vector_matrix
 
 if TYPE_CHECKING:
@@ -22,10 +22,13 @@ order."""
 
 RECALL = 0.95
 QUERIES = 64
-NEAREST = 10
 GROWTH = 2.0
-"""`build` without `force` trains anew once the store has grown by this factor; new rows are added to the index before.
-`build` without `force` trains anew once the store has grown by this factor; new rows are added to the index before."""
+"""`build` without `force` trains anew once the store has grown by this factor; before, new rows join the old index."""
+
+PAYS_FROM = 64 * 1024 * 1024
+"""Bytes of vectors (43,700 of 384 dimensions) from which on an index pays. Below, exact search in memory takes no
+longer; at 60,000 the index is quicker, and the first query of a process many times, as it need not read all vectors.
+Measured by `benchmarks/store_search.py`."""
 
 LEAST_ROWS = 5_000
 """Fewer vectors train no useful partitions."""
@@ -40,15 +43,16 @@ def build(writer: Writer, memory_limit: int, *, force: bool = False, recall: flo
     the true vectors.
 
     After building, `QUERIES` vectors of the store are searched both ways, and the search parameters raised until the
-    recall among the ten nearest is reached. Without `force` nothing is built below `memory_limit` bytes of vectors.
+    recall among the ten nearest is reached. Without `force` nothing is built below `PAYS_FROM` bytes of vectors (or
+    `memory_limit`, where that is less), and an index that is there stays.
     """
     snapshot = writer.snapshot()
-    if snapshot.count < LEAST_ROWS or (not force and snapshot.vector_bytes <= memory_limit):
-        if snapshot.vector_index is not None:
-            writer.table.drop_index(snapshot.vector_index.name)
-        return None
-    trained = _trained_rows(snapshot)
-    if snapshot.vector_index is not None and not force and snapshot.count < GROWTH * trained:
+    if not force:
+        if snapshot.vector_index is not None and snapshot.count < GROWTH * _trained_rows(snapshot):
+            return _kind(snapshot)
+        if snapshot.vector_index is None and snapshot.vector_bytes <= min(memory_limit, PAYS_FROM):
+            return None
+    if snapshot.count < LEAST_ROWS:
         return _kind(snapshot)
     for kind, config in _kinds(snapshot.info):
         try:
@@ -108,6 +112,6 @@ def _tune(writer: Writer, recall: float) -> tuple[int, int, float] | None:
 def _nearest(snapshot: Snapshot, query: np.ndarray, parameters: tuple[int, int] | None) -> set[int]:
     """Positions of the nearest, exactly or with the index; never through memory, which the index is there to save."""
     ranked = dense_ranking(
-        snapshot, query, NEAREST, None, memory_limit=0, exact=parameters is None, parameters=parameters
+        snapshot, query, TUNED_HITS, None, memory_limit=0, exact=parameters is None, parameters=parameters
     )
     return set(ranked.positions.tolist())
