@@ -5,13 +5,15 @@ import re
 import struct
 import warnings
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
 from health_testing import gaussian
 
 from polyvec.assess.health import health_report
-from polyvec.assess.health.finding import Check, count, percent
+from polyvec.assess.health.finding import Check, Example, count, percent
+from polyvec.assess.health.text import example_text
 from polyvec.core.errors import FileProblemError
 from polyvec.core.vectors import Vectors
 
@@ -150,6 +152,11 @@ def test_text_says_what_to_do(report):
     assert text.index("bad: rows with NaN or infinity") < text.index("warn: exact copies")
 
 
+def test_text_does_not_steer_the_terminal():
+    example = Example(("a\x1b[2Jb",), "note", ("text\x1b]0;title\x07", "naïve 中文"))
+    assert example_text(example) == "a [2Jb (note): text ]0;title  | naïve 中文"
+
+
 def test_headline_counts_every_status(report):
     counted = {status: len(report.of_status(status)) for status in ("bad", "warn", "ok", "not computed")}
     assert sum(counted.values()) == len(report.findings) == 16
@@ -157,6 +164,12 @@ def test_headline_counts_every_status(report):
     for status, number in counted.items():
         assert (f"{number} {status}" in report.headline) == bool(number)
     assert health_report(gaussian(1, 1), show_progress=False).headline.startswith("1 vector of 1 dimension: ")
+
+
+def test_the_guide_tells_every_check_with_its_thresholds(report):
+    guide = (Path(__file__).parents[2] / "docs" / "guide" / "inspect.md").read_text(encoding="utf-8")
+    for finding in report.findings:
+        assert f"| {finding.name} | `{finding.key}` | {finding.threshold} |" in guide
 
 
 def test_thresholds_in_words_and_at_the_limit():

@@ -151,6 +151,8 @@ def test_without_openvino_the_torch_runtime_is_used(tmp_path, monkeypatch, caplo
         encoder = TextEncoder(tmp_path / "model")
     assert encoder.runtime == "torch"
     assert "openvino is not installed" in caplog.text
+    with pytest.raises(MissingDependencyError, match="pip install openvino"):
+        TextEncoder(tmp_path / "model", runtime="openvino")
     np.testing.assert_allclose(encoder.encode(TEXTS), model.encode(TEXTS), atol=1e-6)
 
 

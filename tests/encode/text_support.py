@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,12 @@ WORDS = [
 ]
 
 
+def _temporary_folder(purpose: str) -> str:
+    folder = tempfile.mkdtemp(prefix=f"polyvec-test-{purpose}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def sample_texts(count: int, seed: int = 0, longest: int = 60) -> list[str]:
     """Texts of 1 to `longest` words."""
     generator = np.random.default_rng(seed)
@@ -59,7 +67,7 @@ def sample_texts(count: int, seed: int = 0, longest: int = 60) -> list[str]:
 @functools.cache
 def session_cache() -> str:
     """A cache folder of this test session, so that the user's own is left alone."""
-    return tempfile.mkdtemp(prefix="polyvec-test-cache-")
+    return _temporary_folder("cache")
 
 
 @functools.cache
@@ -91,6 +99,14 @@ def tiny_model(
     folder: Path, kind: str = "bert", pooling: str = "mean", extra: str | None = "normalize", seed: int = 0
 ) -> Any:
     """A random two-layer model with MiniLM's tokenizer, saved to `folder`, as a `SentenceTransformer`."""
+    from sentence_transformers import SentenceTransformer
+
+    shutil.copytree(_tiny_template(kind, pooling, extra, seed), folder, dirs_exist_ok=True)
+    return SentenceTransformer(str(folder), device="cpu")
+
+
+@functools.cache
+def _tiny_template(kind: str, pooling: str, extra: str | None, seed: int) -> Path:
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
@@ -118,7 +134,8 @@ def tiny_model(
                     vocab_size=size, dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=128
                 )
             )
-        source = folder.with_name(folder.name + "-transformer")
+        folder = Path(_temporary_folder("model"))
+        source = folder / "transformer"
         network.save_pretrained(source)
         tokenizer.model_max_length = 128
         tokenizer.save_pretrained(source)
@@ -128,5 +145,5 @@ def tiny_model(
         if extra == "dense":
             modules.append(Dense(32, 16))
         model = SentenceTransformer(modules=modules, device="cpu")
-    model.save(str(folder))
-    return SentenceTransformer(str(folder), device="cpu")
+    model.save(str(folder / "model"))
+    return folder / "model"

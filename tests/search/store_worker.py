@@ -1,8 +1,8 @@
 """Processes for the tests that kill, interrupt and starve an indexing run.
 
-`python store_worker.py index REQUEST` runs once. `python store_worker.py serve` reads requests (JSON) line by line and runs
-each in a child that it forks: the slow imports are made once. LanceDB itself is imported in the child, as its threads
-would not survive the fork.
+`python store_worker.py index REQUEST` runs once. `python store_worker.py serve` reads JSON requests line by line and
+runs each in a child that it forks: the slow imports are made once. LanceDB itself is imported in the child, as its
+threads would not survive the fork.
 """
 
 import json

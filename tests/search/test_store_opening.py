@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import lancedb
 import numpy as np
@@ -342,6 +344,15 @@ def test_a_store_is_a_context_and_can_be_used_after_closing(filled):
         first = store.search("bax")
     assert store.search("bax") == first
     assert repr(store).startswith("Store(")
+
+
+def test_importing_the_room_loads_nothing_heavy():
+    code = (
+        "import sys, polyvec.search; from polyvec.search import Store, index_sources; "
+        "print(sorted({'lancedb', 'torch', 'pandas', 'transformers'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
 
 
 def test_arrow_sees_an_ordinary_table(filled):

@@ -64,7 +64,7 @@ def inspect(
     if json:
         print_json(report.to_dict())
     else:
-        _print(report)
+        _print(report, quiet)
     if not quiet:
         for path in written:
             note(f"written to {path}")
@@ -98,7 +98,7 @@ def _read(source: Path) -> tuple[Vectors, Callable[[Any], list[str]] | None]:
     return read_vectors(source), None
 
 
-def _print(report: HealthReport) -> None:
+def _print(report: HealthReport, quiet: bool) -> None:
     """A table and remarks for people; in a pipe, one line of tab-separated columns for each finding."""
     from rich.text import Text
 
@@ -124,6 +124,9 @@ def _print(report: HealthReport) -> None:
                 for found in report.findings
             ),
         )
+        if not quiet:
+            for statement in report.statements:
+                note(statement)
         return
     rows = [(Text(found.status, style=_STYLES[found.status]), found.name, found.shown) for found in report.findings]
     print_table(("status", "finding", "value"), rows, title=f"{report.name}: {report.headline}")

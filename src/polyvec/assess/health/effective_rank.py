@@ -35,7 +35,7 @@ RANK = Check(
     bad=0.05,
     below=True,
     percent=True,
-    of="beyond one dimension",
+    of="of what min(n, d) allows",
 )
 GROWTH = Check(
     key="rank_growth",
@@ -110,15 +110,18 @@ def rank_curve(rows: Rows, scanned: Scan, shuffled: np.ndarray) -> RankCurve | N
     numbers = None
     if raw[0] > 0:
         numbers = report_of_spectra(raw, centered, n=used, dim=rows.dim, center=False, eps=EPS)
-    sizes, ranks, growth = _curve(rows, shuffled)
+    whole = numbers["rankme"] if numbers is not None else 0.0
+    sizes, ranks = _curve(rows, shuffled, used, whole)
+    growth = ranks[-1] / ranks[-2] - 1 if len(ranks) > 1 and ranks[-2] > 0 else None
     doubled = len(sizes) - 1
-    if numbers is not None and used > sizes[-1]:
+    if used > sizes[-1]:
         sizes.append(used)
-        ranks.append(numbers["rankme"])
+        ranks.append(whole)
     return RankCurve(raw, numbers, used, sizes, ranks, growth, doubled)
 
 
-def _curve(rows: Rows, shuffled: np.ndarray) -> tuple[list[int], list[float], float | None]:
+def _curve(rows: Rows, shuffled: np.ndarray, known: int, whole: float) -> tuple[list[int], list[float]]:
+    """Sizes and ranks of growing parts of the sample; that of `known` rows, the whole, is known to be `whole`."""
     largest = max(FEWEST_ROWS, min(len(shuffled), _LARGEST_COPY // rows.dim))
     sizes = [largest]
     while sizes[0] // 2 >= FEWEST_ROWS and len(sizes) < _CURVE_POINTS:
@@ -126,10 +129,12 @@ def _curve(rows: Rows, shuffled: np.ndarray) -> tuple[list[int], list[float], fl
     matrix = rows.take(shuffled[:largest])
     ranks = []
     for size in sizes:
+        if size == known:
+            ranks.append(whole)
+            continue
         values = singular_values(matrix[:size])
         ranks.append(effective_rank(values, EPS) if values[0] > 0 else 0.0)
-    growth = ranks[-1] / ranks[-2] - 1 if len(ranks) > 1 and ranks[-2] > 0 else None
-    return sizes, ranks, growth
+    return sizes, ranks
 
 
 def rank_findings(curve: RankCurve | None, scanned: Scan, dim: int) -> list[Finding]:

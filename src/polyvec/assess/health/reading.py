@@ -11,7 +11,7 @@ from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.core.vector_files import format_of
 from polyvec.core.vectors import Vectors
 
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 16_384  # 24 MiB at 384 dimensions; larger ones only take more memory
 
 
 def read_vectors(path: str | os.PathLike[str]) -> Vectors:
@@ -37,7 +37,7 @@ def read_vectors(path: str | os.PathLike[str]) -> Vectors:
 def _read_parquet(path: str | os.PathLike[str]) -> Vectors:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         schema = file.schema_arrow
         unneeded = Vectors.from_arrow(schema.empty_table()).metadata
         columns = [name for name in schema.names if unneeded is None or name not in unneeded.column_names]

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
 
 def example_text(example: Example) -> str:
-    """An example in one line."""
+    """An example in one line, without characters that would steer a terminal."""
     names = ", ".join(str(name) for name in example.ids)
     text = f"{names} ({example.note})"
     shown = list(dict.fromkeys(text for text in example.texts if text))
-    return f"{text}: {' | '.join(shown)}" if shown else text
+    line = f"{text}: {' | '.join(shown)}" if shown else text
+    return "".join(letter if letter.isprintable() else " " for letter in line)
 
 
 def remark_lines(finding: Finding) -> list[str]:

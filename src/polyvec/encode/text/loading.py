@@ -55,11 +55,13 @@ def load_runtime(
         raise InvalidValueError(f"device: got {device!r}, needs 'cpu' with runtime='openvino'; use runtime='torch'")
     if elsewhere or runtime == "torch":
         return _torch_runtime(model, precision, device, max_length)
-    if isinstance(model, Recipe):
-        recipe = model
-    elif runtime == "auto" and not _openvino_installed():
+    if not _openvino_installed():
+        if runtime == "openvino":
+            raise MissingDependencyError("runtime='openvino': openvino is not installed; run: pip install openvino")
         logger.info("openvino is not installed: encoding with torch, which is slower on a CPU")
         return _torch_runtime(model, precision, device, max_length)
+    if isinstance(model, Recipe):
+        recipe = model
     else:
         try:
             recipe = _recipe(model)
@@ -176,10 +178,6 @@ def _verify(recipe: Recipe, model: Any) -> None:
 def _torch_runtime(model: Any, precision: str, device: str | None, max_length: int | None) -> ObjectRuntime:
     if precision == "int8":
         raise InvalidValueError("precision: 'int8' needs runtime='openvino' and a model that it covers; use 'auto'")
-    if isinstance(model, Recipe):
-        raise MissingDependencyError(
-            "openvino is not installed on this machine of the cluster; run: pip install openvino"
-        )
     if is_sentence_transformer(model):
         held = ObjectRuntime(model, _object_name(model))
         for name, asked, has in (

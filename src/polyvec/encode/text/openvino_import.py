@@ -19,7 +19,7 @@ def load_openvino() -> Any:
     """
     with _lock:
         if "openvino" in sys.modules:
-            return sys.modules["openvino"]
+            return importlib.import_module("openvino")  # waits for an import that another thread has begun
         held = sys.modules.get(_TELEMETRY)
         # an import of it then fails as if it were not installed
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]

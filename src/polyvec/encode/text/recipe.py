@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ class UnsupportedModelError(Exception):
     """A model that the fast runtime does not cover; callers catch it and go another way, users never see it."""
 
 
+@runtime_checkable
 class NetworkSource(Protocol):
     """Something that can build the network for OpenVINO."""
 

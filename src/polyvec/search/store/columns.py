@@ -30,8 +30,7 @@ _WIDTH = {"bool": 0, "int": 0, "float": 1, "text": 2}
 _INT64 = 1 << 63
 
 MAX_COLUMNS = 256
-"""Keys beyond this many get no filter column: JSON lines with free-form keys must not make a table of 10,000 columns.
-Keys beyond this many get no filter column: JSON lines with free-form keys must not make a table of 10,000 columns."""
+"""Further keys get no filter column: JSON lines with free-form keys must not make a table of 10,000 columns."""
 
 
 def column_name(key: str, kind: str) -> str:

@@ -29,7 +29,7 @@ BASE_COLUMNS = (
 )  # fmt: skip
 """The store's own columns. `position` numbers documents in the order they came and stays when one is replaced;
 `content` is the title, when there is one, on a line above the text (what is embedded and what keyword search reads);
-`origin` is the source set that a document belongs to (see `index_sources`); `metadata` is JSON. Metadata keys have
+`origin` is where a document was read from (see `source_sets`); `metadata` is JSON. Metadata keys have
 columns beside these."""
 
 HIT_COLUMNS = ["id", "title", "content", "source", "metadata"]

@@ -8,8 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 RRF_CONSTANT = 60
-"""The constant that Cormack, Clarke and Buettcher (SIGIR 2009) found to work for many collections, and everyone's
-default."""
+"""The constant that Cormack, Clarke and Buettcher (SIGIR 2009) fixed in a pilot study; the usual default since."""
 
 
 def best_rows(scores: Float[np.ndarray, " rows"], count: int) -> Int[np.ndarray, " best"]:
@@ -42,8 +41,7 @@ def reciprocal_rank_fusion(
         Items and scores, best first; equal scores in the order of the items' numbers.
 
     Source: Cormack, Clarke and Buettcher, Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning
-        Methods,
-    SIGIR 2009.
+    Methods, SIGIR 2009.
     """
     filled = [np.asarray(ranking, dtype=np.int64) for ranking in rankings]
     items, inverse = np.unique(np.concatenate([*filled, np.empty(0, dtype=np.int64)]), return_inverse=True)

@@ -44,11 +44,12 @@ class Store(ReadableStore):
     The store remembers the encoder it was made with (name, checksum, dimensions, normalisation) and refuses another.
 
     Example:
-        >>> store = Store.create("my-index", dim=2)                                             # doctest: +SKIP
-        >>> store.add([Document("a", "red apple"), Document("b", "blue sky")], [[1, 0], [0, 1]])  # doctest: +SKIP
+        >>> import tempfile
+        >>> store = Store.create(tempfile.mkdtemp() + "/my-index", dim=2)
+        >>> store.add([Document("a", "red apple"), Document("b", "blue sky")], [[1, 0], [0, 1]])
         2
-        >>> [hit.id for hit in store.search([0.9, 0.1], k=1)]                                     # doctest: +SKIP
-        ['a']
+        >>> [hit.id for hit in store.search([0.9, 0.1], k=1)], [hit.id for hit in store.search("sky", mode="keyword")]
+        (['a'], ['b'])
     """
 
     def __init__(
