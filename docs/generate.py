@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import json
 import pkgutil
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,26 @@ def on_files(files: Files, config: Any) -> Files:
     for plot in sorted(folder.glob("*/small.png")) if folder else ():
         files.append(File.generated(config, f"systems/{plot.parent.name}.png", content=plot.read_bytes()))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the committed figures in place of `<!-- benchmark: NAME -->`."""
+    return re.sub(r"<!-- benchmark: (\w+) -->", lambda found: _benchmark(found[1]), markdown)
+
+
+def _benchmark(name: str) -> str:
+    result = json.loads(Path("results/benchmarks", f"{name}.json").read_text(encoding="utf-8"))
+    machine = result["machine"]
+    lines = [f"{result['texts']} texts, {result['date']}, {machine['cores']} cores ({machine['processor']}).", ""]
+    lines += [
+        "| Method | Texts a second | Ratio | Mean cosine | Least cosine | Start (s) | Query (ms) | Memory (MiB) |"
+    ]
+    lines += ["|---|---|---|---|---|---|---|---|"]
+    for method, row in result["methods"].items():
+        figures = [row[key] for key in ("texts per second", "ratio", "mean cosine", "least cosine")]
+        figures += [row[key] for key in ("start_seconds", "query_milliseconds", "peak_mebibytes")]
+        lines.append(f"| {method}: {_escape(row['what'])} | {' | '.join(map(str, figures))} |")
+    return "\n".join(lines)
 
 
 def _escape(text: str) -> str:

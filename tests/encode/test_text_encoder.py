@@ -15,7 +15,7 @@ ODD = ["", " ", "\n\t", "naïve café ☕", "漢字とかな", "a" * 300, "e\u03
 
 
 def test_exact_mode_gives_the_vectors_of_sentence_transformers():
-    texts = [*sample_texts(80), *ODD]
+    texts = [*sample_texts(40), *ODD]
     wanted = oracle().encode(texts)
     got = default_encoder("exact").encode(texts)
     assert got.dtype == np.float32
@@ -26,7 +26,7 @@ def test_exact_mode_gives_the_vectors_of_sentence_transformers():
 
 @pytest.mark.parametrize("precision", ["auto", "bfloat16", "int8"])
 def test_fast_modes_stay_close(precision):
-    texts = [*sample_texts(80), *ODD]
+    texts = [*sample_texts(40), *ODD]
     found = cosines(default_encoder(precision).encode(texts), default_encoder("exact").encode(texts))
     assert found.mean() >= 0.995
     assert found.min() >= (0.98 if precision == "int8" else 0.999)
@@ -130,7 +130,7 @@ def test_a_megabyte_is_cut_as_sentence_transformers_cuts_it(unit):
 
 
 def test_tokens_are_those_of_sentence_transformers():
-    texts = [*sample_texts(20, seed=6), *ODD]
+    texts = [*sample_texts(8, seed=6), *ODD]
     wanted = oracle().encode(texts, output_value="token_embeddings")
     got = default_encoder("exact").encode(texts, output="tokens")
     for one, other in zip(got, wanted, strict=True):

@@ -227,6 +227,33 @@ def test_saving_where_nothing_can_be_written(tmp_path):
         default_encoder("exact").save(tmp_path / "file" / "model")
 
 
+def test_a_hub_model_in_the_local_cache(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    model = tiny_model(tmp_path / "hub" / "models--somebody--tiny" / "snapshots" / ("0" * 40))
+    refs = tmp_path / "hub" / "models--somebody--tiny" / "refs"
+    refs.mkdir()
+    (refs / "main").write_text("0" * 40)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    encoder = TextEncoder("somebody/tiny", precision="exact")
+    assert encoder.name == "somebody/tiny"
+    np.testing.assert_allclose(encoder.encode(TEXTS), model.encode(TEXTS), atol=1e-5)
+
+
+def test_a_hub_that_cannot_be_reached_is_not_tried_again_and_again(monkeypatch):
+    from huggingface_hub import constants
+
+    def unreachable(address, timeout):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(loading, "getproxies", dict)
+    monkeypatch.setattr(loading.socket, "create_connection", unreachable)
+    monkeypatch.setattr(loading, "load_object", None)
+    with pytest.raises(DataUnavailableError, match="cannot be reached"):
+        TextEncoder("nobody/never-made-this")
+
+
 def test_damaged_folders(tmp_path):
     tiny_model(tmp_path / "model")
     (tmp_path / "empty").mkdir()

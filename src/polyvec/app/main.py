@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from polyvec.app import data_commands, index_commands, system_commands
+from polyvec.app import data_commands, index_commands, inspect_commands, system_commands
 from polyvec.app.console import note
 
 app = typer.Typer(
@@ -24,8 +24,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 index_commands.register(app)
+inspect_commands.register(app)
 system_commands.register(app)
 app.add_typer(data_commands.app, name="data")
+
+
+_INTERRUPTED = 128 + 2  # what a shell reports for a process that SIGINT ended
 
 
 def _version(value: bool) -> None:
@@ -64,6 +68,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="polyvec")
+        if code == _INTERRUPTED:  # the parser library turns Ctrl-C into this
+            raise KeyboardInterrupt
         sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
     except PolyvecError as error:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from polyvec.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from polyvec.assess.health import HealthReport as HealthReport
+    from polyvec.assess.health import health_report as health_report
     from polyvec.assess.lidar import lidar as lidar
     from polyvec.assess.rank import rankme as rankme
     from polyvec.assess.rank import roy_vetterli_rank as roy_vetterli_rank
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "HealthReport": "polyvec.assess.health",
         "RankCappedWarning": "polyvec.assess.spectrum",
         "RankMe": "polyvec.assess.streaming",
         "RankedRun": "polyvec.assess.selection",
         "effective_rank_score": "polyvec.assess.selection",
+        "health_report": "polyvec.assess.health",
         "lidar": "polyvec.assess.lidar",
         "rankme": "polyvec.assess.rank",
         "roy_vetterli_rank": "polyvec.assess.rank",

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from polyvec.train.objectives.contrastive import InfoNCE as InfoNCE
     from polyvec.train.objectives.matryoshka import MatryoshkaCrossEntropy as MatryoshkaCrossEntropy
     from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
+    from polyvec.train.objectives.normalized_temperature import NTXentLoss as NTXentLoss
     from polyvec.train.objectives.prefix import prefix as prefix
+    from polyvec.train.objectives.variance_invariance import VICRegLoss as VICRegLoss
     from polyvec.train.sizes import halving_sizes as halving_sizes
 
 __getattr__, __dir__, __all__ = lazy_exports(
@@ -22,6 +24,8 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "MatryoshkaCrossEntropy": "polyvec.train.objectives.matryoshka",
         "MatryoshkaLinear": "polyvec.train.heads",
         "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
+        "NTXentLoss": "polyvec.train.objectives.normalized_temperature",
+        "VICRegLoss": "polyvec.train.objectives.variance_invariance",
         "halving_sizes": "polyvec.train.sizes",
         "objectives": "polyvec.train.objectives",
         "prefix": "polyvec.train.objectives.prefix",

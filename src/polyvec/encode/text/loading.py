@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 
@@ -129,6 +132,33 @@ def locate(model: str | os.PathLike[str]) -> tuple[str, Path | None]:
         return name, None
 
 
+def _check_hub(name: str) -> None:
+    """Raise at once where the hub cannot be reached: its client would try again for a minute and a half."""
+    from huggingface_hub import constants
+
+    host = urlsplit(constants.ENDPOINT)
+    if not constants.HF_HUB_OFFLINE:
+        if getproxies().get(host.scheme):
+            return  # a proxy reaches what this machine itself may not
+        try:
+            socket.create_connection((host.hostname or "", host.port or 443), timeout=5).close()
+            return
+        except OSError as error:
+            logger.debug("%s: %s", constants.ENDPOINT, error)
+    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{host.hostname} cannot be reached"
+    raise DataUnavailableError(
+        f"model: {name!r} is not in the local Hugging Face cache, and {reason}; download it where there is a network, "
+        f"or give the folder of a sentence-transformers model, or leave it out for {DEFAULT_MODEL}"
+    )
+
+
+def _load_named(name: str, folder: Path | None, *, device: str | None, precision: str) -> Any:
+    if folder is None:
+        _check_hub(name)
+        return load_object(name, device=device, precision=precision, local_only=False)
+    return load_object(str(folder), device=device, precision=precision, local_only=True)
+
+
 def _recipe(model: Any) -> Recipe:
     if is_sentence_transformer(model):
         recipe, converted = recipe_from_object(model, _object_name(model))
@@ -147,9 +177,7 @@ def _recipe(model: Any) -> Recipe:
             logger.debug("%s is not read directly: it %s", name, reason)
             if (known := load_converted(folder, name)) is not None:
                 return known
-    loaded = load_object(
-        name if folder is None else str(folder), device=None, precision="auto", local_only=bool(folder)
-    )
+    loaded = _load_named(name, folder, device=None, precision="auto")
     recipe, converted = recipe_from_object(loaded, name)
     recipe = replace(recipe, folder=None if folder is None else str(folder))
     if converted:
@@ -196,9 +224,7 @@ def _torch_runtime(model: Any, precision: str, device: str | None, max_length: i
             f"model: got {type(model).__name__}, needs a name, the path of a folder, or a SentenceTransformer"
         )
     name, folder = locate(model)
-    loaded = load_object(
-        name if folder is None else str(folder), device=device, precision=precision, local_only=folder is not None
-    )
+    loaded = _load_named(name, folder, device=device, precision=precision)
     if max_length is not None:
         loaded.max_seq_length = max_length
     return ObjectRuntime(loaded, name, None if folder is None else str(folder))

@@ -26,9 +26,9 @@ GROWTH = 2.0
 """`build` without `force` trains anew once the store has grown by this factor; before, new rows join the old index."""
 
 PAYS_FROM = 64 * 1024 * 1024
-"""Bytes of vectors (43,700 of 384 dimensions) from which on an index pays. Below, the exact product in memory takes some
-3 ms of one core, and there is nothing to save; above, the index is quicker, and the first query of a process need not
-read all vectors. `benchmarks/store_search.py` measures both for several sizes."""
+"""Bytes of vectors (43,700 of 384 dimensions) from which on an index pays. Below, the exact product in memory takes
+some 3 ms of one core, and there is nothing to save; above, the index is quicker, and the first query of a process need
+not read all vectors. `benchmarks/store_search.py` measures both for several sizes."""
 
 LEAST_ROWS = 5_000
 """Fewer vectors train no useful partitions."""

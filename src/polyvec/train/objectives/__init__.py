@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from polyvec.train.objectives.contrastive import InfoNCE as InfoNCE
     from polyvec.train.objectives.matryoshka import MatryoshkaCrossEntropy as MatryoshkaCrossEntropy
     from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
+    from polyvec.train.objectives.normalized_temperature import NTXentLoss as NTXentLoss
+    from polyvec.train.objectives.variance_invariance import VICRegLoss as VICRegLoss
 
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
@@ -17,5 +19,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "InfoNCE": "polyvec.train.objectives.contrastive",
         "MatryoshkaCrossEntropy": "polyvec.train.objectives.matryoshka",
         "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
+        "NTXentLoss": "polyvec.train.objectives.normalized_temperature",
+        "VICRegLoss": "polyvec.train.objectives.variance_invariance",
     },
 )
