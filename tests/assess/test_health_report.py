@@ -267,6 +267,14 @@ def test_a_stranger_among_many_is_found_though_only_a_sample_is_compared():
     assert finding.details["rows"] >= 1
 
 
+def test_a_crowd_is_no_stranger():
+    data = gaussian(800)
+    data[:60] = data[0] + 0.2 * data[:60]  # far nearer to each other than the rest
+    finding = examined(data)["lonely_rows"]
+    assert finding.details["rows"] == 0
+    assert finding.examples[0].ids[0] >= 60
+
+
 # -- little, flat and wide data ----------------------------------------------------------------------------------------
 
 

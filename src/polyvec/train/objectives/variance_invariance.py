@@ -31,8 +31,8 @@ def covariance_term(embeddings: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]
 class VICRegLoss(nn.Module):
     """Variance, invariance and covariance of two views: self-supervision without negatives.
 
-    `invariance * mse + variance * (v(a) + v(b)) / 2 + covariance * (c(a) + c(b))`, with the mean squared difference over
-    rows and dimensions, `variance_term` and `covariance_term`. Row `i` of both arguments is the same item. Without the
+    `invariance * mse + variance * (v(a) + v(b)) / 2 + covariance * (c(a) + c(b))`, with the mean squared difference
+    over rows and dimensions, `variance_term` and `covariance_term`. Row `i` of both arguments is the same item. Without the
     last two terms the best encoder is a constant one.
 
     Args:
