@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from polyvec.core.errors import PolyvecError as PolyvecError
     from polyvec.core.vectors import Vectors as Vectors
     from polyvec.encode.text import TextEncoder as TextEncoder
-    from polyvec.search.indexing import index_sources as index
+    from polyvec.search.indexing import index as index
     from polyvec.search.store import Store as Store
 
 __version__ = "0.1.0"
@@ -27,6 +27,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Store": "polyvec.search.store",
         "TextEncoder": "polyvec.encode.text",
         "Vectors": "polyvec.core.vectors",
-        "index": "polyvec.search.indexing:index_sources",
+        "index": "polyvec.search.indexing",
     },
 )

@@ -24,3 +24,11 @@ def test_a_limit_that_is_none_is_refused(tmp_path, limit):
     with pytest.raises(InvalidValueError, match="limit"):
         index_sources([Document("a", "text")], tmp_path / "i", encoder=HashEncoder(), limit=limit)
     assert not (tmp_path / "i").exists()
+
+
+def test_index_gives_the_store(tmp_path):
+    import polyvec
+
+    store = polyvec.index([Document("a", "text")], to=tmp_path / "i", encoder=HashEncoder(), show_progress=False)
+    assert isinstance(store, polyvec.Store)
+    assert store.ids() == ["a"]

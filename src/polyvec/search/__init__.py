@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from polyvec.search.funnel import FunnelSearch as FunnelSearch
     from polyvec.search.funnel import adaptive_search as adaptive_search
     from polyvec.search.index_report import IndexReport as IndexReport
+    from polyvec.search.indexing import index as index
     from polyvec.search.indexing import index_sources as index_sources
     from polyvec.search.store.hits import Hit as Hit
     from polyvec.search.store.hits import StoreStats as StoreStats
@@ -24,6 +25,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Store": "polyvec.search.store.store",
         "StoreStats": "polyvec.search.store.hits",
         "adaptive_search": "polyvec.search.funnel",
+        "index": "polyvec.search.indexing",
         "index_sources": "polyvec.search.indexing",
     },
 )

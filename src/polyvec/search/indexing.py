@@ -144,6 +144,22 @@ def index_sources(
     return report
 
 
+def index(sources: Any, to: str | os.PathLike[str] | Store, **options: Any) -> Store:
+    """`index_sources`, when it is the store that you want and not the report.
+
+    Args:
+        sources: Paths, patterns, `-`, names of catalogue entries, or an iterable of `Document`.
+        to: The store, or its folder or address; made when missing.
+        options: Those of `index_sources`.
+
+    Returns:
+        The store, open.
+    """
+    store = index_sources(sources, to, **options).store
+    assert store is not None
+    return store
+
+
 def _store(to: str | os.PathLike[str] | Store, encoder: Any, lock_timeout: float) -> Store:
     if not isinstance(to, Store):
         return Store.open_or_create(to, encoder=encoder, lock_timeout=lock_timeout)

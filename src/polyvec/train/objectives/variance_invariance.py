@@ -32,8 +32,8 @@ class VICRegLoss(nn.Module):
     """Variance, invariance and covariance of two views: self-supervision without negatives.
 
     `invariance * mse + variance * (v(a) + v(b)) / 2 + covariance * (c(a) + c(b))`, with the mean squared difference
-    over rows and dimensions, `variance_term` and `covariance_term`. Row `i` of both arguments is the same item. Without the
-    last two terms the best encoder is a constant one.
+    over rows and dimensions, `variance_term` and `covariance_term`. Row `i` of both arguments is the same item.
+    Without the last two terms the best encoder is a constant one.
 
     Args:
         invariance: Weight of the agreement of views; 25 in the source.
