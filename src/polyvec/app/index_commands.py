@@ -95,7 +95,7 @@ def _print_hits(hits: Sequence[Hit], *, width: int = 100) -> None:
         console.print("no document matches")
         return
     for hit in hits:
-        title = hit.title or hit.id
+        title = shorten(hit.title or hit.id, 76)
         console.print(f"[bold]{hit.rank:>3}[/]  {hit.score:6.3f}  [bold]{escape(title)}[/]  [dim]{escape(hit.id)}[/]")
         console.print(f"             {escape(shorten(hit.text, width))}")
 
