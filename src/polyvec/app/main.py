@@ -6,10 +6,11 @@ stderr that says what, got, needed, fix.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
@@ -61,11 +62,31 @@ def _stop(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+class _PatientPipe(io.FileIO):
+    """Standard output whose reader may leave early (`| head`): the rest is dropped, and that is no error."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return len(data)
+
+
+def _patient_output(stream: TextIO) -> TextIO:
+    stream.flush()
+    raw = _PatientPipe(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding=stream.encoding, errors=stream.errors, line_buffering=stream.isatty()
+    )
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line; always ends in `SystemExit`."""
     from polyvec.core.errors import PolyvecError
     from polyvec.core.files import file_problem
 
+    if sys.stdout is not None and sys.stdout is sys.__stdout__:
+        sys.stdout = _patient_output(sys.stdout)
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="polyvec")
         if code == _INTERRUPTED:  # the parser library turns Ctrl-C into this
@@ -78,9 +99,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _stop(_one_line(error), 2)
     except (KeyboardInterrupt, typer.Abort):
         _stop("interrupted; what was finished is kept, run the same command again to go on", 1)
-    except BrokenPipeError:  # the reader of a pipe has seen enough (`| head`)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         if os.environ.get("POLYVEC_TRACEBACK"):
             raise
