@@ -85,8 +85,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     from polyvec.core.errors import PolyvecError
     from polyvec.core.files import file_problem
 
-    if sys.stdout is not None and sys.stdout is sys.__stdout__:
-        sys.stdout = _patient_output(sys.stdout)
+    if (stream := sys.__stdout__) is not None and sys.stdout is stream:
+        sys.stdout = _patient_output(stream)
     try:
         code = app(args=arguments, standalone_mode=False, prog_name="polyvec")
         if code == _INTERRUPTED:  # the parser library turns Ctrl-C into this
