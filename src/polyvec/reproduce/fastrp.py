@@ -246,7 +246,7 @@ def plot(report: Report, figure: Figure) -> None:
     for position, method in enumerate(reversed(timed)):
         mean = report.mean(method, SECONDS)
         times.barh(position, mean, color="tab:blue" if method == FASTRP else "tab:orange")
-        times.text(mean, position, f" {mean:.2g} s", va="center", fontsize=6)
+        times.text(mean, position, f" {mean:.3g} s", va="center", fontsize=6)
     times.set_xscale("log")
     times.set_xlim(least / 10, times.get_xlim()[1] * 8)
     times.set_yticks(range(len(timed)), [_short(method) for method in reversed(timed)], fontsize=6)
@@ -256,7 +256,7 @@ def plot(report: Report, figure: Figure) -> None:
     share = report.mean(FASTRP, MACRO) / report.mean(DEEPWALK, MACRO)
     where = "a block model" if report.scale == "smoke" else "the Debian dependency graph"
     figure.suptitle(
-        f"Node classification on {where}: FastRP has {share:.2f} of tuned DeepWalk's macro F1, "
+        f"Node classification on {where}: FastRP has {share:.2f} of tuned DeepWalk's macro F1,\n"
         f"one fit takes 1/{ratio:.0f} of the time",
         fontsize=8,
     )
