@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument(
         "--sizes", nargs="+", default=["20000x256", "50000x384", "25600x1024"], help="rows x dimensions"
     )
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--to", default="results/benchmarks/rankme.json")
     arguments = parser.parse_args()
     started = time.perf_counter()

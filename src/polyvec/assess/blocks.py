@@ -13,9 +13,7 @@ from polyvec.core.errors import InvalidTypeError, InvalidValueError
 
 logger = logging.getLogger("polyvec.assess")
 
-_BLOCK_VALUES = (
-    1 << 22
-)  # 32 MiB of float64: large enough for a fast matrix product, small beside any data worth streaming
+_BLOCK_VALUES = 1 << 20  # 8 MiB of float64: enough for a fast matrix product, small beside data worth streaming
 _SQUARABLE = 1e150  # squares of larger magnitudes overflow float64 when summed, of smaller inverses they underflow
 
 
@@ -37,7 +35,8 @@ def check_magnitude(block: Any, name: str, first_row: int) -> float:
     Raises:
         InvalidValueError: With the number of the first such row, counted from `first_row`.
     """
-    largest = float(abs(block).max())
+    highest, lowest = float(block.max()), float(block.min())  # NaN where there is one
+    largest = max(highest, -lowest)
     if largest <= _SQUARABLE:
         return largest
     values = to_numpy(block)
@@ -58,7 +57,7 @@ class MatrixBlocks:
     Args:
         values: NumPy array (also memory-mapped), torch tensor on any device, scipy sparse matrix, `Vectors`, pandas or
             polars frame, or nested sequence. Floating types are promoted; sparse, integer and boolean input too, with a
-            note in the log. Blocks of a tensor are tensors on its device, all others NumPy arrays.
+            note in the log. Blocks of a tensor on an accelerator are tensors there, all others NumPy arrays.
         name: The argument's name, for messages.
 
     Raises:
@@ -77,6 +76,9 @@ class MatrixBlocks:
             if values.is_complex():
                 raise InvalidTypeError(f"{name}: got elements of type {values.dtype}, needs real numbers")
             is_floating = values.is_floating_point()
+            if values.device.type == "cpu" and "float8" not in str(values.dtype) and "bfloat" not in str(values.dtype):
+                # the same memory; NumPy computes half of a symmetric product, torch all of it
+                values = values.resolve_neg().numpy()
         else:
             if self._is_sparse:
                 if values.dtype.kind not in "fiub":
@@ -107,7 +109,8 @@ class MatrixBlocks:
 
     def row_blocks(self) -> Iterator[tuple[int, Any]]:
         """`(first row, block of some rows and all columns)`, in order."""
-        step = max(1, _BLOCK_VALUES // self.columns)
+        # many columns: a block also needs enough rows to be worth a pass over the (columns, columns) sums
+        step = max(1, _BLOCK_VALUES // self.columns, min(self.columns // 8, 1024))
         for start in range(0, self.rows, step):
             yield start, self._block(self._values[start : start + step])
 
