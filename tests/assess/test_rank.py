@@ -85,7 +85,7 @@ class TestAgainstTheSvd:
     @pytest.mark.parametrize("center", [False, True])
     def test_singular_values(self, shape: tuple[int, int], center: bool) -> None:
         matrix = np.random.default_rng(1).normal(size=shape) + 0.5
-        expected = np.linalg.svd(matrix - matrix.mean(0), compute_uv=False)
+        expected = np.linalg.svd(matrix - matrix.mean(0) if center else matrix, compute_uv=False)
         found = singular_values(matrix, center=center)
         assert found.dtype == np.float64
         assert np.allclose(found, expected, atol=1e-7 * max(expected[0], 1))
@@ -128,8 +128,8 @@ class TestInvariance:
         rotation = np.linalg.qr(draw.normal(size=(12, 12)))[0]
         changed = scale * (matrix @ rotation)[draw.permutation(60)]
         assert rankme(changed, center=center) == pytest.approx(rankme(matrix, center=center), rel=1e-6)
-        # alpha-ReQ fits logarithms of the centred spectrum, so the smallest eigenvalue counts as much as the largest, and the Gram matrix knows
-        # it only up to rounding of the largest
+        # alpha-ReQ fits logarithms of the centred spectrum, so the smallest eigenvalue counts as much as the largest,
+        # and the Gram matrix knows it only up to rounding of the largest
         values = np.linalg.svd(matrix - matrix.mean(0), compute_uv=False) ** 2
         rounding = 100 * np.finfo(float).eps * values[0] / values[values > 1e-12 * values[0]][-1]
         for name, value in spectrum_report(matrix, center=center).items():
