@@ -6,7 +6,7 @@ The embeddings are generated (Gaussian, spread falling with the dimension as i^-
 file. Peers are what other tools do with the whole matrix: `numpy.linalg.svd` and `torch.linalg.svdvals`, both float32.
 Each method runs in a process of its own; memory is how much its peak resident size grows over what it was before. Pages
 of the mapped file that a method touches count as its memory, although the system can drop them. Time is the best of the
-repeats, ratios are peer over polyvec: higher is better.
+repeats, ratios are peer over polyvec: higher is better. One thread by default: steadiest on a shared machine.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import resource
 import sys
 import tempfile
@@ -76,8 +77,10 @@ def work(method: str, path: str, repeats: int, answer: str) -> None:
     Path(answer).write_text(json.dumps(found))
 
 
-def measure(method: str, path: Path, repeats: int) -> dict[str, float]:
+def measure(method: str, path: Path, repeats: int, threads: int) -> dict[str, float]:
     answer = path.with_suffix(".json")
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = str(threads)  # read by the child when it loads its libraries
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=work, args=(method, str(path), repeats, str(answer)))
     process.start()
@@ -93,6 +96,7 @@ def main() -> None:
         "--sizes", nargs="+", default=["20000x256", "50000x384", "25600x1024"], help="rows x dimensions"
     )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--to", default="results/benchmarks/rankme.json")
     arguments = parser.parse_args()
     started = time.perf_counter()
@@ -102,7 +106,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "embeddings.npy"
             make(path, rows, dim)
-            found = {method: measure(method, path, arguments.repeats) for method in METHODS}
+            found = {method: measure(method, path, arguments.repeats, arguments.threads) for method in METHODS}
         own = found["streamed Gram"]
         ratios = {
             method: {
@@ -124,6 +128,7 @@ def main() -> None:
     content = {
         "benchmark": "rankme",
         "date": datetime.now(UTC).date().isoformat(),
+        "threads": arguments.threads,
         "wall_seconds": round(time.perf_counter() - started, 1),
         "versions": environment(),
         "machine": machine(),
