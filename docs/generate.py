@@ -60,8 +60,8 @@ def _benchmark(name: str) -> str:
     machine = result["machine"]
     keys = ("texts per second", "ratio", "ratio of processor time", "mean cosine", "least cosine", "start_seconds")
     lines = [
-        f"{result['texts']} texts, {result['date']}, {machine['cores']} cores ({machine['processor']}). Other programs ran "
-        f"beside it (load {machine['load_before']}), so the ratio of processor time is the fairer one.",
+        f"{result['texts']} texts, {result['date']}, {machine['cores']} cores ({machine['processor']}). Other programs "
+        f"ran beside it (load {machine['load_before']}), so the ratio of processor time is the fairer one.",
         "",
         "| Method | Texts a second | Ratio | Ratio of processor time | Mean cosine | Least cosine | Start (s) |",
         "|---|---|---|---|---|---|---|",
