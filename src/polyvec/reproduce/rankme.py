@@ -269,6 +269,9 @@ REPRODUCTION = Reproduction(
         "best run. The accuracies tell damaged runs from sound ones more than good ones from better ones.",
         "Alpha-ReQ is taken from the centred covariance, as its authors do, and so does not see a collapse onto one "
         "constant vector, which RankMe, not centred, does.",
+        "The networks were settled after pilots with seeds 100 and 101: correlations for VICReg were 0.76 to 0.84 "
+        "without normalisation, 0.30 to 0.41 with batch normalisation in the hidden layers only, which the first plan "
+        "had used.",
         "All runs of a seed share initial weights, batches and views, so that they differ by hyper-parameters only.",
         "A linear probe is a logistic regression on standardised representations, trained on either half and tested on "
         "the other.",
