@@ -274,7 +274,7 @@ def main() -> int:
         "date": datetime.now(UTC).date().isoformat(),
         "texts": len(texts),
         "tokens": {"mean": round(float(tokens.mean()), 1), "longest": int(tokens.max())},
-        "data": {"debian-packages": str(version_used("debian-packages"))},
+        "data": version_used("debian-packages"),
         "machine": {**machine(), "load_before": load_before},
         "versions": {**environment(), **{name: metadata.version(name) for name in ("onnxruntime", "tokenizers")}},
         "methods": rows,
