@@ -16,6 +16,9 @@ from polyvec.search.store.problems import store_problems
 
 LOCK_FILE = ".polyvec.lock"
 
+DERIVED_FOLDER = ".polyvec"
+"""Folder beside the table for what was computed from it (map, health report, prices); it may go at any time."""
+
 
 class Place:
     """Where a store lies: a folder, or an address that LanceDB understands (`s3://...`, `gs://...`).
@@ -64,6 +67,18 @@ class Place:
         with store_problems(self.address, "open"):
             return TABLE in self.connection().list_tables().tables
 
+    def listed_versions(self) -> frozenset[str] | None:
+        """Names of the files of all versions in a folder: each commit adds one. `None` on object storage.
+
+        As long as this list is the same there is no newer version; to ask LanceDB takes a hundred times longer.
+        """
+        if self.folder is None:
+            return None
+        try:
+            return frozenset(entry.name for entry in os.scandir(self.folder / f"{TABLE}.lance" / "_versions"))
+        except OSError:
+            return None
+
     def check_readable(self) -> None:
         """Raise `StoreError` that says what is there instead of a store."""
         create = f"create one with: polyvec index SOURCE --to {self.address}"
@@ -96,7 +111,8 @@ class Place:
             if self.folder.exists() and not self.folder.is_dir():
                 raise StoreError(f"{self.address}: is a file, and an index is a folder; choose another path")
             self.folder.mkdir(parents=True, exist_ok=True)
-            others = sorted({entry.name for entry in os.scandir(self.folder)} - {f"{TABLE}.lance", LOCK_FILE})
+            ours = {f"{TABLE}.lance", LOCK_FILE, DERIVED_FOLDER}
+            others = sorted({entry.name for entry in os.scandir(self.folder)} - ours)
         except OSError as error:
             raise file_problem(error, self.address, "create") from error
         if others:
@@ -112,8 +128,9 @@ class Place:
             raise StoreError(f"{self.address}: is not in a folder; copy it with the tools of its storage")
         if target.exists():
             raise StoreError(f"{target}: exists; choose a path that does not")
+        left_out = shutil.ignore_patterns(LOCK_FILE, DERIVED_FOLDER)
         with lock.hold(), atomic_directory(target) as temporary:
-            shutil.copytree(self.folder, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK_FILE))
+            shutil.copytree(self.folder, temporary, dirs_exist_ok=True, ignore=left_out)
 
     def bytes_on_disk(self) -> int | None:
         """Bytes of all files, or `None` on object storage."""

@@ -36,6 +36,7 @@ class ReadableStore:
         self._refresh_lock = threading.Lock()
         self._probe: Any = None
         self._snapshot: Snapshot | None = None
+        self._listed: frozenset[str] | None = None
 
     # -- what it is -----------------------------------------------------------------------------------------------
 
@@ -115,11 +116,14 @@ class ReadableStore:
     def close(self) -> None:
         """Let go of memory and handles; the store may be used again, and opens them anew."""
         with self._refresh_lock:
-            self._snapshot = self._probe = None
+            self._snapshot = self._probe = self._listed = None
 
     def snapshot(self) -> Snapshot:
         """The newest finished version. Checked at each call, which takes a fraction of a millisecond."""
         with self._refresh_lock, store_problems(self.path, "read"):
+            listed = self._place.listed_versions()
+            if self._snapshot is not None and listed is not None and listed == self._listed:
+                return self._snapshot
             if self._probe is None:
                 self._probe = self._place.open_table()
             else:
@@ -128,6 +132,7 @@ class ReadableStore:
                 self._snapshot = Snapshot(self._place.open_table(), self.path)
                 if self._snapshot.info != self._info:
                     raise StoreError(f"{self.path}: was replaced by another index meanwhile; open it again")
+            self._listed = listed  # as it was before the newest version was looked up, so that no commit is missed
             return self._snapshot
 
     def reader(self) -> Reader:
