@@ -1,4 +1,4 @@
-"""How encoders learn: objectives on embeddings, heads."""
+"""How encoders learn: objectives on embeddings, heads, negatives, batches beyond memory."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING
 from polyvec.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from polyvec.train import negatives as negatives
     from polyvec.train import objectives as objectives
     from polyvec.train.heads import MatryoshkaLinear as MatryoshkaLinear
+    from polyvec.train.negatives.guide_cache import GuideCache as GuideCache
+    from polyvec.train.objectives.candidates import same_group as same_group
     from polyvec.train.objectives.contrastive import InfoNCE as InfoNCE
+    from polyvec.train.objectives.guided import GuidedContrastiveLoss as GuidedContrastiveLoss
+    from polyvec.train.objectives.guided import false_negatives as false_negatives
     from polyvec.train.objectives.matryoshka import MatryoshkaCrossEntropy as MatryoshkaCrossEntropy
     from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
     from polyvec.train.objectives.normalized_temperature import NTXentLoss as NTXentLoss
@@ -20,14 +25,19 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "GuideCache": "polyvec.train.negatives.guide_cache",
+        "GuidedContrastiveLoss": "polyvec.train.objectives.guided",
         "InfoNCE": "polyvec.train.objectives.contrastive",
         "MatryoshkaCrossEntropy": "polyvec.train.objectives.matryoshka",
         "MatryoshkaLinear": "polyvec.train.heads",
         "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
         "NTXentLoss": "polyvec.train.objectives.normalized_temperature",
         "VICRegLoss": "polyvec.train.objectives.variance_invariance",
+        "false_negatives": "polyvec.train.objectives.guided",
         "halving_sizes": "polyvec.train.sizes",
+        "negatives": "polyvec.train.negatives",
         "objectives": "polyvec.train.objectives",
         "prefix": "polyvec.train.objectives.prefix",
+        "same_group": "polyvec.train.objectives.candidates",
     },
 )

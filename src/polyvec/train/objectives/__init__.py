@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from polyvec.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from polyvec.train.objectives.candidates import same_group as same_group
     from polyvec.train.objectives.contrastive import InfoNCE as InfoNCE
+    from polyvec.train.objectives.guided import GuidedContrastiveLoss as GuidedContrastiveLoss
+    from polyvec.train.objectives.guided import false_negatives as false_negatives
     from polyvec.train.objectives.matryoshka import MatryoshkaCrossEntropy as MatryoshkaCrossEntropy
     from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
     from polyvec.train.objectives.normalized_temperature import NTXentLoss as NTXentLoss
@@ -16,10 +19,13 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "GuidedContrastiveLoss": "polyvec.train.objectives.guided",
         "InfoNCE": "polyvec.train.objectives.contrastive",
         "MatryoshkaCrossEntropy": "polyvec.train.objectives.matryoshka",
         "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
         "NTXentLoss": "polyvec.train.objectives.normalized_temperature",
         "VICRegLoss": "polyvec.train.objectives.variance_invariance",
+        "false_negatives": "polyvec.train.objectives.guided",
+        "same_group": "polyvec.train.objectives.candidates",
     },
 )

@@ -31,6 +31,24 @@ def check_embeddings(values: Tensor, name: str, *, rows: int | None = None, dim:
     check_finite(values, name)
 
 
+def check_negatives(negatives: Tensor, anchors: Tensor, *, own: bool = False, name: str = "negatives") -> None:
+    """Refuse what is not `(others, dim)` or `(batch, each, dim)`; with `own` only the latter will do.
+
+    Raises:
+        InvalidTypeError: Not a tensor of floating-point numbers.
+        InvalidValueError: Wrong shape; on the CPU also NaN or infinity.
+    """
+    ndim = negatives.ndim if isinstance(negatives, Tensor) else 2
+    if ndim == 3 and len(negatives) != len(anchors):
+        raise InvalidValueError(f"{name}: got {len(negatives)} rows of several, needs {len(anchors)}, one an anchor")
+    if own and ndim != 3:
+        raise InvalidValueError(
+            f"{name}: got shape {tuple(negatives.shape)}, needs (batch, each, dimensions), as in_batch=False gives "
+            "each anchor its own"
+        )
+    check_embeddings(negatives.flatten(0, 1) if ndim == 3 else negatives, name, dim=anchors.shape[1])
+
+
 def check_finite(values: Tensor, name: str) -> None:
     """Refuse NaN and infinity in a tensor on the CPU; tensors elsewhere pass unseen (see `check_embeddings`)."""
     if values.device.type == "cpu" and not bool(values.isfinite().all()):
