@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,6 +50,7 @@ def index_sources(
     commit_seconds: float = 15.0,
     on_commit: Callable[[list[str]], None] | None = None,
     lock_timeout: float = 10.0,
+    storage_options: Mapping[str, str] | None = None,
 ) -> IndexReport:
     """Index files, folders, a catalogue entry or documents; make the store, or bring an existing one up to date.
 
@@ -84,6 +85,7 @@ def index_sources(
         commit_seconds: A batch is committed after about this time in any case.
         on_commit: Called with the ids of each batch after it is safely stored.
         lock_timeout: Seconds to wait for another writer.
+        storage_options: See `Store.create`.
 
     Returns:
         Counts, times, and what was left out; `report.store` is the open store.
@@ -117,7 +119,7 @@ def index_sources(
     )  # fmt: skip
     with progress("reading", show=show_progress) as bar:
         documents, total = _read_ahead(found, bar, limit)
-    store = _store(to, encoder, lock_timeout)
+    store = _store(to, encoder, lock_timeout, storage_options)
     report = IndexReport(path=store.path, store=store)
     cutting = chunking if chunking is not None else getattr(store.given_encoder, "chunking", None)
     if getattr(cutting, "pooling", None) == "none":
@@ -160,9 +162,13 @@ def index(sources: Any, to: str | os.PathLike[str] | Store, **options: Any) -> S
     return store
 
 
-def _store(to: str | os.PathLike[str] | Store, encoder: Any, lock_timeout: float) -> Store:
+def _store(
+    to: str | os.PathLike[str] | Store, encoder: Any, lock_timeout: float, storage_options: Mapping[str, str] | None
+) -> Store:
     if not isinstance(to, Store):
-        return Store.open_or_create(to, encoder=encoder, lock_timeout=lock_timeout)
+        store = Store.open_or_create(to, encoder=encoder, lock_timeout=lock_timeout, storage_options=storage_options)
+        store.close()  # holds no version that the run could not remove
+        return store
     if encoder is not None:
         to.bind(encoder)
     return to

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock file beside the table."""
+"""One writer at a time: a lock file beside the table, or a lease on object storage."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from polyvec.core.errors import StoreError
 from polyvec.core.files import file_problem
+from polyvec.search.store.lease import Lease
 
 
 class WriterLock:
@@ -23,14 +24,15 @@ class WriterLock:
     change.
 
     Args:
-        path: The lock file; `None` (object storage) locks among the threads of this object only, and LanceDB's own
-            conflict check refuses the second of two writers.
+        path: The lock file; `None` on object storage.
         timeout: Seconds to wait for another writer.
+        lease: What does the same on object storage.
     """
 
-    def __init__(self, path: Path | None, timeout: float = 10.0) -> None:
+    def __init__(self, path: Path | None, timeout: float = 10.0, *, lease: Lease | None = None) -> None:
         self.path = path
         self.timeout = timeout
+        self.lease = lease
         self._thread_lock = threading.RLock()
         self._depth = 0
         self._handle: int | None = None
@@ -48,6 +50,8 @@ class WriterLock:
         try:
             if self._depth == 0 and self.path is not None:
                 self._handle = self._acquire(self.path)
+            elif self._depth == 0 and self.lease is not None:
+                self.lease.acquire(self.timeout)
             self._depth += 1
             try:
                 yield
@@ -56,8 +60,15 @@ class WriterLock:
                 if self._depth == 0 and self._handle is not None:
                     os.close(self._handle)
                     self._handle = None
+                elif self._depth == 0 and self.lease is not None:
+                    self.lease.release()
         finally:
             self._thread_lock.release()
+
+    def check(self) -> None:
+        """Raise `StoreError` when a lease was lost; a lock file cannot be."""
+        if self.lease is not None:
+            self.lease.check()
 
     def _acquire(self, path: Path) -> int:
         try:

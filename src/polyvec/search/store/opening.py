@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from polyvec.core.errors import InvalidTypeError, StoreError
 from polyvec.core.files import atomic_directory, file_problem
 from polyvec.search.store.layout import TABLE
+from polyvec.search.store.lease import Lease
 from polyvec.search.store.lock import WriterLock
+from polyvec.search.store.object_storage import connection_options, is_address
+from polyvec.search.store.presence import mark_reader
 from polyvec.search.store.problems import store_problems
 
 LOCK_FILE = ".polyvec.lock"
@@ -24,14 +28,20 @@ class Place:
     """Where a store lies: a folder, or an address that LanceDB understands (`s3://...`, `gs://...`).
 
     Only the lock, the size on disk and the checks for clear messages need a folder; the data go through LanceDB alone.
+
+    Args:
+        path: The folder or address.
+        storage_options: What LanceDB needs to know to reach an address (endpoint, region, credentials), beside what it
+            finds in the environment.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], storage_options: Mapping[str, str] | None = None) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise InvalidTypeError(f"path: got {type(path).__name__}, needs the path of a folder")
         text = os.fspath(path)
         self.address = text
-        self.folder: Path | None = None if "://" in text else Path(text).expanduser().absolute()
+        self.folder: Path | None = None if is_address(text) else Path(text).expanduser().absolute()
+        self._options = None if self.folder is not None else connection_options(text, storage_options)
         self._connection: Any = None
 
     def __str__(self) -> str:
@@ -42,16 +52,30 @@ class Place:
         """The lock file, or `None` on object storage."""
         return None if self.folder is None else self.folder / LOCK_FILE
 
+    def writer_lock(self, timeout: float) -> WriterLock:
+        """What lets one writer in at a time: a lock file in a folder, a lease on object storage."""
+        return WriterLock(
+            self.lock_path, timeout, lease=Lease(self.connection, self.address) if self.folder is None else None
+        )
+
     def connection(self) -> Any:
         """LanceDB's connection; the folder must exist, as LanceDB would create it."""
         if self._connection is None:
             import lancedb
 
-            self._connection = lancedb.connect(self.address if self.folder is None else str(self.folder))
+            place = self.address if self.folder is None else str(self.folder)
+            self._connection = lancedb.connect(place, storage_options=self._options)
         return self._connection
 
     def open_table(self) -> Any:
-        """The table at its newest version, as a handle of its own."""
+        """The table at its newest version, as a handle of its own; as long as it lives, no version is removed."""
+        table = self.open_for_writing()
+        if self.folder is not None:
+            mark_reader(self.folder, table)
+        return table
+
+    def open_for_writing(self) -> Any:
+        """The same, for the one who decides which versions are removed."""
         return self.connection().open_table(TABLE)
 
     def has_table(self) -> bool:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from polyvec.core.errors import InvalidValueError, PolyvecError, StoreError
 from polyvec.core.files import file_problem
+from polyvec.search.store.object_storage import is_address, storage_problem
 
 _SYSTEM_CODE = re.compile(r"os error (\d+)")
 _SOURCE_PLACE = re.compile(r",?\s*\S*\.rs:\d+:\d+\S*")
@@ -35,6 +36,8 @@ def first_line(error: BaseException) -> str:
 
 def translated(error: BaseException, path: str, action: str) -> PolyvecError:
     """The package's error for one of LanceDB, Arrow or the operating system."""
+    if is_address(path) and (problem := storage_problem(error, path, action)) is not None:
+        return problem
     if isinstance(error, OSError) and error.errno is not None:
         return file_problem(error, path, action)
     if found := _SYSTEM_CODE.search(str(error)):

@@ -21,7 +21,6 @@ from polyvec.search.store.readable import ReadableStore, positive_number
 from polyvec.search.store.searching import MEMORY_LIMIT
 from polyvec.search.store.snapshot import Snapshot
 from polyvec.search.store.writing import (
-    KEEP_VERSIONS,
     Writer,
     checked_documents,
     checked_ids,
@@ -73,11 +72,12 @@ class Store(ReadableStore):
         overwrite: bool = False,
         lock_timeout: float = 10.0,
         memory_limit: int = MEMORY_LIMIT,
+        storage_options: Mapping[str, str] | None = None,
     ) -> Store:
         """Make an empty store.
 
         Args:
-            path: A folder that is new or empty, or an address that LanceDB understands.
+            path: A folder that is new or empty, or an address that LanceDB understands (`s3://bucket/index`).
             encoder: What turns texts into vectors: any object with `encode(texts)`, the name of a text model, or the
                 fingerprint (a dict with `name` and `dim`) of an encoder. With neither encoder nor `dim`, the default
                 text model.
@@ -87,6 +87,8 @@ class Store(ReadableStore):
             overwrite: Whether a store that is there is replaced (in one commit).
             lock_timeout: Seconds to wait for another writer.
             memory_limit: Bytes of vectors that may be kept in memory for exact search.
+            storage_options: For an address: endpoint, region, credentials and timeouts by LanceDB's names, beside what
+                the environment says (`AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID`, ...).
 
         Raises:
             StoreError: There is a store already, the folder holds other things, another process is writing.
@@ -106,12 +108,12 @@ class Store(ReadableStore):
             )
         width = fingerprint["dim"] if fingerprint is not None else positive_number(dim, "dim")
         info = StoreInfo.new(width, metric, fingerprint, language)
-        place = Place(path)
+        place = Place(path, storage_options)
         if place.has_table():
             cls._refuse_existing(place, overwrite)
         else:
             place.make_folder()
-        lock = WriterLock(place.lock_path, lock_timeout)
+        lock = place.writer_lock(lock_timeout)
         with store_problems(place.address, "create"), lock.hold():
             if place.has_table():  # another process may have been quicker
                 cls._refuse_existing(place, overwrite)
@@ -136,6 +138,7 @@ class Store(ReadableStore):
         read_only: bool = False,
         lock_timeout: float = 10.0,
         memory_limit: int = MEMORY_LIMIT,
+        storage_options: Mapping[str, str] | None = None,
     ) -> Store:
         """Open a store that exists.
 
@@ -146,16 +149,17 @@ class Store(ReadableStore):
             read_only: Refuse changes.
             lock_timeout: Seconds to wait for another writer.
             memory_limit: Bytes of vectors that may be kept in memory for exact search.
+            storage_options: As for `create`.
 
         Raises:
             StoreError: There is no store, it is damaged, or of a newer format.
             EncoderMismatchError: Another encoder.
         """
-        place = Place(path)
+        place = Place(path, storage_options)
         place.check_readable()
         with store_problems(place.address, "open"):
             snapshot = Snapshot(place.open_table(), place.address)
-        lock = WriterLock(place.lock_path, lock_timeout)
+        lock = place.writer_lock(lock_timeout)
         store = cls(place, snapshot.info, None, memory_limit, read_only, lock)
         store._snapshot = snapshot
         if encoder is not None:
@@ -165,10 +169,15 @@ class Store(ReadableStore):
     @classmethod
     def open_or_create(cls, path: str | os.PathLike[str], *, encoder: Any = None, **options: Any) -> Store:
         """`open` when there is a store, else `create`; `options` are those of `create`, which an open store ignores."""
-        if Place(path).has_table():
-            known = {"lock_timeout", "memory_limit"}
+        if Place(path, options.get("storage_options")).has_table():
+            known = {"lock_timeout", "memory_limit", "storage_options"}
             return cls.open(path, encoder=encoder, **{key: value for key, value in options.items() if key in known})
         return cls.create(path, encoder=encoder, **options)
+
+    @property
+    def read_only(self) -> bool:
+        """Whether changes are refused."""
+        return self._read_only
 
     # -- changing -------------------------------------------------------------------------------------------------
 
@@ -176,7 +185,12 @@ class Store(ReadableStore):
     def writer(self, action: str = "write to") -> Iterator[Writer]:
         """Alone for a series of commits; what the methods below and `index_sources` use."""
         with writing(
-            self.path, self._lock, self._place.open_table, self._info.language, read_only=self._read_only, action=action
+            self.path,
+            self._lock,
+            self._place.open_for_writing,
+            self._info.language,
+            read_only=self._read_only,
+            action=action,
         ) as writer:
             yield writer
 
@@ -269,11 +283,12 @@ class Store(ReadableStore):
                 raise NotFoundError(f"ids: not in {self.path}: {named(unknown)}; missing='ignore' passes over them")
             return writer.delete(list(existing))
 
-    def optimize(self, *, keep_versions: timedelta = KEEP_VERSIONS) -> None:
+    def optimize(self, *, keep_versions: timedelta | None = None) -> None:
         """Tidy up after many changes: join small pieces, bring the indexes up to date, free the disk.
 
         Args:
-            keep_versions: Versions younger than this stay, for readers in other processes that are at it.
+            keep_versions: Versions younger than this stay, for readers in other processes that are at it. Without,
+                that is none when no process of this machine has the folder open for reading, else ten minutes.
         """
         with self.writer("optimize") as writer:
             writer.optimize(keep_versions)

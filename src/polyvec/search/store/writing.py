@@ -19,6 +19,7 @@ from polyvec.data.documents import Document
 from polyvec.search.store.columns import clean_metadata, filter_arrays, needed_columns, schema_changes
 from polyvec.search.store.layout import to_table
 from polyvec.search.store.lock import WriterLock
+from polyvec.search.store.presence import nobody_reads
 from polyvec.search.store.problems import store_problems
 from polyvec.search.store.snapshot import Snapshot
 
@@ -133,6 +134,7 @@ class Writer:
         action: What is being done, for messages.
         locked: Whether the lock keeps out all other writers (a folder), so that files which no version mentions are
             leftovers of killed writers and can go.
+        lock: The lock itself, asked before each commit whether it still holds.
     """
 
     path: str
@@ -140,9 +142,16 @@ class Writer:
     language: str
     action: str
     locked: bool
+    lock: WriterLock | None = None
 
     def guard(self) -> AbstractContextManager[None]:
-        """Problems of LanceDB and the disk inside the block name the store and the action."""
+        """Problems of LanceDB and the disk inside the block name the store and the action.
+
+        Raises:
+            StoreError: On object storage, the right to write was lost.
+        """
+        if self.lock is not None:
+            self.lock.check()
         return store_problems(self.path, self.action)
 
     def snapshot(self) -> Snapshot:
@@ -238,13 +247,21 @@ class Writer:
                 return 0
             return int(self.table.delete(f"id IN ({', '.join(map(sql_text, ids))})").num_deleted_rows)
 
-    def optimize(self, keep_versions: timedelta = KEEP_VERSIONS) -> None:
-        """Join fragments, bring the indexes up to date, delete versions older than `keep_versions`."""
+    def optimize(self, keep_versions: timedelta | None = None) -> None:
+        """Join fragments, bring the indexes up to date, delete versions older than `keep_versions`.
+
+        With `None` old versions go at once when nobody reads the folder, else once they are older than `KEEP_VERSIONS`.
+        """
         with self.guard():
-            self.table.optimize(cleanup_older_than=keep_versions, delete_unverified=self.locked)
+            keep = KEEP_VERSIONS if keep_versions is None else keep_versions
+            self.table.optimize(cleanup_older_than=keep, delete_unverified=self.locked)
             snapshot = self.snapshot()
             if snapshot.keyword_index is None or 0 < snapshot.count <= KEYWORD_REBUILD_ROWS:
                 self.build_keyword_index()
+            if keep_versions is None and self.lock is not None and self.lock.path is not None:
+                with nobody_reads(self.lock.path.parent) as alone:
+                    if alone:
+                        self.table.optimize(cleanup_older_than=timedelta(milliseconds=1), delete_unverified=True)
 
 
 @contextmanager
@@ -256,6 +273,6 @@ def writing(
         raise StoreError(f"{path}: was opened with read_only=True; open it without to change it")
     with lock.hold():
         with store_problems(path, action):
-            writer = Writer(path, open_table(), language, action, lock.path is not None)
+            writer = Writer(path, open_table(), language, action, lock.path is not None, lock)
             writer.prepare()
         yield writer
