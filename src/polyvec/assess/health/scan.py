@@ -88,7 +88,7 @@ def scan(rows: Rows, handle: ProgressHandle) -> Scan:
         InvalidValueError: Magnitudes whose squares overflow float64.
     """
     dim = rows.dim
-    multipliers = np.random.default_rng(2019).integers(1, 2**63, size=dim, dtype=np.uint64) | np.uint64(1)
+    multipliers = hash_multipliers(dim)
     moments: Moments | None = None
     unit_sum, unit_squares = np.zeros(dim), np.zeros(dim)
     lowest, highest = np.full(dim, np.inf), np.full(dim, -np.inf)
@@ -112,7 +112,7 @@ def scan(rows: Rows, handle: ProgressHandle) -> Scan:
         unit, norms = units(block)
         kept_rows.append(numbers)
         lengths.append(norms)
-        hashes.append(_hashed(block, multipliers))
+        hashes.append(row_hashes(block, multipliers))
         unit_sum += unit.sum(axis=0)
         unit_squares += np.einsum("ij,ij->j", unit, unit)
         np.minimum(lowest, block.min(axis=0), out=lowest)
@@ -139,8 +139,13 @@ def scan(rows: Rows, handle: ProgressHandle) -> Scan:
     )
 
 
-def _hashed(block: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-    """Multilinear hash of the bits of each row, after mixing high bits into low ones; -0 counts as 0."""
+def hash_multipliers(dim: int) -> np.ndarray:
+    """Fixed odd 64-bit numbers, one for each dimension, for `row_hashes`."""
+    return np.random.default_rng(2019).integers(1, 2**63, size=dim, dtype=np.uint64) | np.uint64(1)
+
+
+def row_hashes(block: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+    """Multilinear hash of the bits of each float64 row, after mixing high bits into low ones; -0 counts as 0."""
     words = np.ascontiguousarray(block + 0.0).view(np.uint64)
     words ^= words >> np.uint64(29)  # the sum `block + 0.0` is a fresh array, so this may be in place
     words *= np.uint64(0x9E3779B97F4A7C15)
