@@ -102,9 +102,15 @@ def _print_hits(hits: Sequence[Hit], *, width: int = 100) -> None:
 
 def demo(
     to: Annotated[Path, typer.Option("--to", help="Folder of the demo's index.")] = Path("polyvec-demo"),
+    serve: Annotated[bool, typer.Option("--serve", help="Then serve it: a page to search and see it.")] = False,
+    port: Annotated[int, typer.Option("--port", help="Port for --serve; 0 takes any free one.")] = 8000,
+    open_page: Annotated[bool, typer.Option("--open", help="With --serve: open the page in the browser.")] = False,
     json: Json = False,
 ) -> None:
     """Index the bundled sample (the 65 research systems), run three searches, say where to go next."""
+    if serve:
+        _serve_demo(to, port, open_page)
+        return
     from polyvec.encode.text import DEFAULT_MODEL
     from polyvec.search import index_sources
 
@@ -125,10 +131,20 @@ def demo(
         console.print(f'\n[bold cyan]polyvec search {to} "{query}"[/]')
         _print_hits(found, width=90)
     console.print("\n[bold]Next[/]")
+    console.print("  polyvec demo --serve                          the same as a page: search, see, judge")
     console.print("  polyvec index my-documents/ --to my-index     your own .txt .md .html .pdf .csv .jsonl .parquet")
     console.print('  polyvec search my-index "a question"          --mode hybrid, --where "year > 2020", --json')
     console.print("  polyvec systems                               the 65 systems and what was measured")
     console.print("  polyvec reproduce mrl --scale smoke           re-run a claim beside its baselines")
+
+
+def _serve_demo(to: Path, port: int, open_page: bool) -> None:
+    from polyvec.app.serve_commands import run_server
+    from polyvec.search import index_sources
+
+    store = index_sources("systems", to, encoder=_encoder(None)).store
+    assert store is not None
+    run_server(store, port=port, open_page=open_page)
 
 
 def index(
