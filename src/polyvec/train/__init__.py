@@ -9,12 +9,14 @@ from polyvec.core.lazy import lazy_exports
 if TYPE_CHECKING:
     from polyvec.train import negatives as negatives
     from polyvec.train import objectives as objectives
+    from polyvec.train.gradient_cache import cached_backward as cached_backward
     from polyvec.train.heads import MatryoshkaLinear as MatryoshkaLinear
     from polyvec.train.negatives.guide_cache import GuideCache as GuideCache
     from polyvec.train.objectives.candidates import same_group as same_group
     from polyvec.train.objectives.contrastive import InfoNCE as InfoNCE
     from polyvec.train.objectives.guided import GuidedContrastiveLoss as GuidedContrastiveLoss
     from polyvec.train.objectives.guided import false_negatives as false_negatives
+    from polyvec.train.objectives.layer_matryoshka import LayerMatryoshkaLoss as LayerMatryoshkaLoss
     from polyvec.train.objectives.matryoshka import MatryoshkaCrossEntropy as MatryoshkaCrossEntropy
     from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
     from polyvec.train.objectives.normalized_temperature import NTXentLoss as NTXentLoss
@@ -28,11 +30,13 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "GuideCache": "polyvec.train.negatives.guide_cache",
         "GuidedContrastiveLoss": "polyvec.train.objectives.guided",
         "InfoNCE": "polyvec.train.objectives.contrastive",
+        "LayerMatryoshkaLoss": "polyvec.train.objectives.layer_matryoshka",
         "MatryoshkaCrossEntropy": "polyvec.train.objectives.matryoshka",
         "MatryoshkaLinear": "polyvec.train.heads",
         "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
         "NTXentLoss": "polyvec.train.objectives.normalized_temperature",
         "VICRegLoss": "polyvec.train.objectives.variance_invariance",
+        "cached_backward": "polyvec.train.gradient_cache",
         "false_negatives": "polyvec.train.objectives.guided",
         "halving_sizes": "polyvec.train.sizes",
         "negatives": "polyvec.train.negatives",

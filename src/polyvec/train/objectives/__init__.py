@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from polyvec.train.objectives.contrastive import InfoNCE as InfoNCE
     from polyvec.train.objectives.guided import GuidedContrastiveLoss as GuidedContrastiveLoss
     from polyvec.train.objectives.guided import false_negatives as false_negatives
+    from polyvec.train.objectives.layer_matryoshka import LayerMatryoshkaLoss as LayerMatryoshkaLoss
     from polyvec.train.objectives.matryoshka import MatryoshkaCrossEntropy as MatryoshkaCrossEntropy
     from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
     from polyvec.train.objectives.normalized_temperature import NTXentLoss as NTXentLoss
@@ -21,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "GuidedContrastiveLoss": "polyvec.train.objectives.guided",
         "InfoNCE": "polyvec.train.objectives.contrastive",
+        "LayerMatryoshkaLoss": "polyvec.train.objectives.layer_matryoshka",
         "MatryoshkaCrossEntropy": "polyvec.train.objectives.matryoshka",
         "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
         "NTXentLoss": "polyvec.train.objectives.normalized_temperature",
