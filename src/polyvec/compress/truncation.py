@@ -171,6 +171,12 @@ class Truncate(TransformerMixin, BaseEstimator):
                 raise InvalidValueError(f"input_features: got {len(names)}, should have length equal to {width}")
         return np.asarray(names[: self.n_components], dtype=object)
 
+    def scanner(self, codes: np.ndarray, metric: str) -> Any:
+        """A scan of the kept coordinates; see `polyvec.compress.scanning.Scanner`."""
+        from polyvec.compress.scanning import FlatScanner
+
+        return FlatScanner(codes, metric, lambda queries: queries[:, : self.n_components])
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters and the width as JSON, atomically."""
         names = getattr(self, "feature_names_in_", None)
