@@ -16,7 +16,7 @@ export interface Info {
   read_only: boolean;
   version: number;
   polyvec_version: string;
-  bytes: number;
+  bytes: number | null;
   modes: Mode[];
   token_required: boolean;
 }
@@ -26,6 +26,7 @@ export interface ValueFacet {
   kind: "text" | "bool";
   values: { value: Scalar; count: number }[];
   other: number;
+  missing?: number;
 }
 
 export interface RangeFacet {

@@ -59,7 +59,7 @@ export function Segments<T extends string>({ label, options, value, onChange }: 
   );
 }
 
-export function Copy({ text, what }: { text: string; what: string }) {
+export function Copy({ text, what, label = "Copy" }: { text: string; what: string; label?: string }) {
   const [state, setState] = useState("");
   const copy = async () => {
     try {
@@ -73,7 +73,7 @@ export function Copy({ text, what }: { text: string; what: string }) {
   return (
     <button type="button" class="button quiet copy" onClick={() => void copy()} aria-label={`Copy ${what}`}>
       <Icon name={state === "Copied" ? "check" : "copy"} size={16} />
-      <span aria-live="polite">{state || "Copy"}</span>
+      <span aria-live="polite">{state || label}</span>
     </button>
   );
 }

@@ -25,7 +25,7 @@ void main() {
 }`;
 
 const FRAGMENT = `#version 300 es
-precision mediump float;
+precision highp float;
 in vec4 colour;
 flat in uint shape;
 uniform vec3 outline;
@@ -70,6 +70,7 @@ export class PointPainter {
     gl.attachShader(program, compiled(gl, gl.VERTEX_SHADER, VERTEX));
     gl.attachShader(program, compiled(gl, gl.FRAGMENT_SHADER, FRAGMENT));
     gl.linkProgram(program);
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) throw new Error(gl.getProgramInfoLog(program) ?? "program");
     gl.useProgram(program);
     for (const name of ["scale", "shift", "size", "litOnly", "palette", "outline"]) this.uniforms[name] = gl.getUniformLocation(program, name);
 

@@ -85,7 +85,7 @@ export function PricesPage({ route, info }: { route: Route; info: Info }) {
       {data?.status === "none" && (
         <Notice title="Not measured yet">
           <p>Every registered way to shrink the vectors is tried on a sample of this index. It takes a minute or two and changes nothing.</p>
-          <Button kind="main" onClick={() => void start()} disabled={starting}>{starting ? "Starting…" : "Measure the prices"}</Button>
+          {info.read_only ? <p class="muted">This index is served read-only: measure on the command line with <code>polyvec shrink</code>.</p> : <Button kind="main" onClick={() => void start()} disabled={starting}>{starting ? "Starting…" : "Measure the prices"}</Button>}
         </Notice>
       )}
       {data?.status === "computing" && <Computing job={data} title="The prices are being measured" about="Each setting is built, searched and compared with the full vectors." />}

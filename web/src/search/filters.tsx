@@ -10,7 +10,8 @@ import { filterCount } from "../where";
 import { Button } from "../ui";
 
 const OPEN_AT_START = 3;
-const COLUMNS_AT_START = 10;
+const COLUMNS_AT_START = 8;
+const OWN_COLUMNS = new Set(["id", "title", "text", "origin"]); // the store's: nothing to choose from
 const VALUES_AT_START = 8;
 const VALUES = 30;
 
@@ -24,6 +25,7 @@ function toggle(route: Route, column: string, value: Scalar, on: boolean) {
 function Values({ facet, route }: { facet: ValueFacet; route: Route }) {
   const [all, setAll] = useState(false);
   const checked = route.values[facet.column] ?? [];
+  const missing = facet.missing ?? 0;
   const counted = new Map(facet.values.map(({ value, count }) => [JSON.stringify(value), count]));
   const extra = checked.filter((text) => !counted.has(text)); // from a link, or beyond the listed values
   const listed = facet.values.slice(0, all ? VALUES : VALUES_AT_START);
@@ -31,7 +33,7 @@ function Values({ facet, route }: { facet: ValueFacet; route: Route }) {
   const box = (value: Scalar, text: string, number?: number) => (
     <label class="check" key={text}>
       <input type="checkbox" checked={checked.includes(text)} onChange={(event) => toggle(route, facet.column, value, event.currentTarget.checked)} />
-      <span class="value breakable">{value === null ? "(none)" : value === "" ? "(empty)" : String(value)}</span>
+      <span class="value breakable">{value === null ? "(no value)" : value === "" ? "(empty)" : String(value)}</span>
       {number !== undefined && <span class="number">{count(number)}</span>}
     </label>
   );
@@ -42,6 +44,7 @@ function Values({ facet, route }: { facet: ValueFacet; route: Route }) {
       {facet.values.length > VALUES_AT_START && (
         <Button kind="bare" onClick={() => setAll(!all)}>{all ? "Show fewer" : `Show ${Math.min(facet.values.length, VALUES) - VALUES_AT_START} more`}</Button>
       )}
+      {missing > 0 && !extra.includes("null") && box(null, "null", missing)}
       {facet.other > 0 && <p class="muted">and {count(facet.other)} documents with other values</p>}
     </>
   );
@@ -66,10 +69,12 @@ function Range({ facet, route }: { facet: RangeFacet; route: Route }) {
   );
 }
 
-function Column({ column, kind, route, start }: { column: string; kind: Kind; route: Route; start: boolean }) {
+function Column({ column, kind, known, route, start }: { column: string; kind: Kind; known?: Facet | undefined; route: Route; start: boolean }) {
   const active = (route.values[column]?.length ?? 0) + (route.ranges[column]?.some(Boolean) ? 1 : 0);
   const [open, setOpen] = useState(start || active > 0);
-  const { data, problem } = useRemote(open ? `facet ${column}` : null, (signal) => get<Facet>("api/facets", { column, limit: VALUES }, signal));
+  const asked = useRemote(open && !known ? `facet ${column}` : null, (signal) => get<Facet>("api/facets", { column, limit: VALUES }, signal));
+  const data = known ?? asked.data;
+  const { problem } = asked;
   return (
     <details open={open} onToggle={(event) => setOpen(event.currentTarget.open)} class="facet">
       <summary>
@@ -105,21 +110,45 @@ function Raw({ route, problem }: { route: Route; problem: ApiProblem | null }) {
   );
 }
 
+// How well a column divides the documents, smaller is better: few values, then ranges, then many values, then names of single documents.
+function sorting(facet: Facet | undefined): number {
+  if (!facet) return 5;
+  if (!("values" in facet)) return facet.min === facet.max ? 6 : 3;
+  const listed = facet.values.reduce((sum, { count }) => sum + count, 0);
+  const [first] = facet.values;
+  if (!first || facet.values.length < 2) return 6;
+  if (first.count === 1) return 5;
+  if (first.count > 0.95 * (listed + facet.other)) return 4;
+  return facet.other === 0 ? 1 : facet.other < listed ? 2 + facet.other / (listed + facet.other) : 4;
+}
+
 export function Filters({ route, info, problem }: { route: Route; info: Info; problem: ApiProblem | null }) {
   const [all, setAll] = useState(false);
-  const columns = Object.entries(info.columns);
+  const names = Object.keys(info.columns).filter((name) => !OWN_COLUMNS.has(name));
+  const first = names.slice(0, COLUMNS_AT_START);
+  const facets = useRemote(`facets ${info.version}`, async (signal) => {
+    const found = await Promise.allSettled(first.map((column) => get<Facet>("api/facets", { column, limit: VALUES }, signal)));
+    return new Map(found.flatMap((result) => (result.status === "fulfilled" ? [[result.value.column, result.value] as const] : [])));
+  });
+  const known = facets.data;
+  const ready = known !== null || facets.problem !== null;
+  const sorted = [...first].sort((a, b) => sorting(known?.get(a)) - sorting(known?.get(b)));
+  const columns = [...sorted, ...names.slice(COLUMNS_AT_START)].map((name) => [name, info.columns[name]!] as const);
   const active = filterCount(route);
-  const shown = columns.filter(([name], place) => all || place < COLUMNS_AT_START || name in route.values || name in route.ranges);
+  const shown = !ready ? [] : columns.filter(([name], place) => all || place < COLUMNS_AT_START || name in route.values || name in route.ranges);
   return (
     <section class="filters" aria-label="Filters">
       <div class="filters-head">
         <h2>Filters</h2>
         {active > 0 && <Button kind="bare" onClick={() => navigate({ values: {}, ranges: {}, where: "" })}>Clear</Button>}
       </div>
-      {shown.map(([column, kind], place) => <Column key={column} column={column} kind={kind} route={route} start={place < OPEN_AT_START} />)}
-      {columns.length > shown.length && <Button kind="bare" onClick={() => setAll(true)}>{columns.length - shown.length} more columns</Button>}
+      {route.where !== "" && <Raw route={route} problem={problem} />}
+      {shown.map(([column, kind], place) => (
+        <Column key={column} column={column} kind={kind} known={known?.get(column)} route={route} start={place < OPEN_AT_START && sorting(known?.get(column)) <= 3} />
+      ))}
+      {ready && columns.length > shown.length && <Button kind="bare" onClick={() => setAll(true)}>{columns.length - shown.length} more columns</Button>}
       {columns.length === 0 && <p class="muted">The documents have no metadata.</p>}
-      <Raw route={route} problem={problem} />
+      {route.where === "" && <Raw route={route} problem={problem} />}
     </section>
   );
 }

@@ -5,11 +5,12 @@ import { EMPTY, formatRoute, navigate, type Route } from "../route";
 import type { Hit } from "../types";
 import { Button, Marked } from "../ui";
 
-const SHOWN_METADATA = 5;
-const SHOWN_CHARACTERS = 48;
+const SHOWN_METADATA = 3;
+const SHOWN_CHARACTERS = 36;
+const WEB_ADDRESS = /^https?:/;
 
 function Chips({ hit }: { hit: Hit }) {
-  const entries = Object.entries(hit.metadata).filter(([, value]) => value !== null && value !== "" && String(value).length <= SHOWN_CHARACTERS);
+  const entries = Object.entries(hit.metadata).filter(([, value]) => value !== null && value !== "" && String(value).length <= SHOWN_CHARACTERS && !WEB_ADDRESS.test(String(value)));
   if (!entries.length) return null;
   return (
     <ul class="chips" aria-label="Metadata">

@@ -27,7 +27,7 @@ function Start({ info, route }: { info: Info; route: Route }) {
     ["Documents", count(info.documents)],
     ["Dimensions", count(info.dim)],
     ["Model", info.encoder ? info.encoder.name.split("/").at(-1)! : "own vectors"],
-    ["Size", bytes(info.bytes)],
+    ["On disk", info.bytes === null ? "elsewhere" : bytes(info.bytes)],
   ];
   const ways = [
     { tab: "map", icon: "map", name: "See the whole index", about: "Every document a point, alike ones close together." },
@@ -105,7 +105,7 @@ export function SearchPage({ route, info }: { route: Route; info: Info }) {
         <SearchBox route={route} info={info} placeholder={`Search ${plural(info.documents, "document")}`} />
         <div class="filter-switch">
           <button type="button" class="button quiet" aria-expanded={filtering} onClick={() => setFiltering(!filtering)}>
-            <Icon name="filter" size={18} /> Filters {active > 0 && <span class="badge">{active}</span>}
+            <Icon name="filter" size={18} /><span class="words">Filters</span>{active > 0 && <span class="badge">{active}</span>}
           </button>
         </div>
       </div>

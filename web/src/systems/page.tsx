@@ -55,6 +55,7 @@ export function SystemsPage({ route }: { route: Route }) {
   const { data, problem, reload } = useRemote(`systems ${route.systems}`, (signal) => get<{ systems: SystemRow[] }>("api/systems", { q: route.systems }, signal));
   if (route.slug) return <SystemDetailView slug={route.slug} route={route} />;
   const rows = data?.systems.filter((row) => shown === "all" || row.status === shown) ?? [];
+  if (!route.systems) rows.sort((a, b) => Number(b.verdict !== null) - Number(a.verdict !== null)); // the measured ones first
   return (
     <div class="report systems">
       <h1>Systems</h1>
