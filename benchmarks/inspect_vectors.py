@@ -98,6 +98,21 @@ def measured(path: Path) -> dict[str, float | int | str | bool]:
     }
 
 
+def loading(path: Path) -> dict[str, float]:
+    """Read the file alone into memory, in another process."""
+    code = "import sys; from polyvec import Vectors; Vectors.load(sys.argv[1])"
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"Vectors.load ended with code {process.returncode}")
+    return {
+        "load_seconds": round(time.perf_counter() - started, 1),
+        "load_peak_resident_bytes": usage.ru_maxrss * 1024,
+    }
+
+
 def neighbour_seconds(rows: int, dim: int, k: int = 10) -> dict[str, float]:
     """Seconds for the neighbours of a sample, here and with scikit-learn; best of two."""
     unit = np.concatenate(list(vector_blocks(rows, dim, seed=1)))
@@ -139,11 +154,12 @@ def main() -> None:
             path = Path(folder) / f"vectors.{kind}"
             write(path, options.rows, options.dim)
             load = round(os.getloadavg()[0], 1)
-            results.append({**measured(path), "load_at_start": load})
+            results.append({**measured(path), **loading(path), "machine_load_at_start": load})
         row = results[-1]
         print(
             f"{kind:8s} {row['seconds']:6.1f} s ({row['processor_seconds']:.1f} s of processor time), "
-            f"peak {row['peak_resident_bytes'] / 1e9:.2f} GB"
+            f"peak {row['peak_resident_bytes'] / 1e9:.2f} GB; Vectors.load alone {row['load_seconds']:.1f} s, "
+            f"peak {row['load_peak_resident_bytes'] / 1e9:.2f} GB"
         )
     peer = neighbour_seconds(options.sample, options.dim)
     print(

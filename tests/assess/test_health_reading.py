@@ -5,42 +5,77 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from polyvec.assess.health import reading
 from polyvec.assess.health.reading import read_vectors
+from polyvec.core import vector_files
 from polyvec.core.errors import FileProblemError, FormatError, InvalidValueError, PolyvecError
 from polyvec.core.vectors import Vectors
 
 MATRIX = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
 
 
-def refuse(*_, **__):
-    raise AssertionError("read whole")
+@pytest.fixture
+def never_whole(monkeypatch):
+    """Reading a table whole is an error."""
+
+    def refuse(*_, **__):
+        raise AssertionError("read whole")
+
+    monkeypatch.setattr(pq, "read_table", refuse)
 
 
 @pytest.mark.parametrize("ids", [None, [f"doc{number}" for number in range(50)], list(range(100, 50, -1))])
 @pytest.mark.parametrize("rows", [7, 16_384])
-def test_parquet_is_read_in_batches_and_without_metadata(ids, rows, tmp_path, monkeypatch):
+def test_parquet_is_read_in_batches_and_without_metadata(ids, rows, tmp_path, monkeypatch, never_whole):
     path = tmp_path / "vectors.parquet"
     Vectors(MATRIX, ids=ids, metadata={"text": ["x"] * 50, "year": range(50)}).save(path)
-    expected = Vectors.load(path)
-    monkeypatch.setattr(reading, "_BATCH_ROWS", rows)
-    monkeypatch.setattr(Vectors, "load", refuse)
-    found = read_vectors(path)
-    assert found == Vectors(expected.matrix, ids=expected.arrow_ids)
+    monkeypatch.setattr(vector_files, "_BATCH_ROWS", rows)
+    assert read_vectors(path) == Vectors(MATRIX, ids=ids)
+
+
+@pytest.mark.parametrize("rows", [7, 16_384])
+def test_the_same_as_the_whole_table_at_once(rows, tmp_path, monkeypatch):
+    path = tmp_path / "vectors.parquet"
+    metadata = pa.table({"text": ["é", None] * 25, "a.b": range(50), "tags": [["x"], []] * 25, "year": range(50)})
+    Vectors(MATRIX, ids=[f"doc{number}" for number in range(50)], metadata=metadata).save(path)
+    expected = vector_files.from_table(pq.read_table(path))
+    monkeypatch.setattr(vector_files, "_BATCH_ROWS", rows)
+    monkeypatch.setattr(pq, "read_table", lambda *_, **__: pytest.fail("read whole"))
+    found = Vectors.load(path)
+    assert found == expected
+    assert found.metadata.column_names == ["text", "a.b", "tags", "year"]
+
+
+def test_chosen_columns_of_parquet(tmp_path, never_whole):
+    path = tmp_path / "two.parquet"
+    table = pa.table({"key": ["a", "b"], "one": [[1.0], [2.0]], "two": [[3.0], [4.0]], "year": [5, 6]})
+    pq.write_table(table, path)
+    found = Vectors.load(path, id_column="key", vector_column="two")
+    assert (found.ids.tolist(), found.matrix.tolist()) == (["a", "b"], [[3.0], [4.0]])
+    assert found.metadata.to_pydict() == {"one": [[1.0], [2.0]], "year": [5, 6]}
+
+
+@pytest.mark.parametrize("suffix", [".arrow", ".npz", ".safetensors"])
+def test_other_formats_without_metadata(suffix, tmp_path):
+    path = tmp_path / f"vectors{suffix}"
+    Vectors(MATRIX, metadata={"year": range(50)}).save(path)
+    assert Vectors.load(path, metadata=False) == Vectors(MATRIX)
+
+
+def test_a_parquet_file_of_no_rows(tmp_path):
+    path = tmp_path / "none.parquet"
+    pq.write_table(pa.table({"vector": pa.array([], pa.list_(pa.float32(), 4))}), path)
+    assert Vectors.load(path).shape == (0, 4)
 
 
 @pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float16(), 6)])
-def test_parquet_of_other_programs(kind, tmp_path, monkeypatch):
+def test_parquet_of_other_programs(kind, tmp_path, never_whole):
     path = tmp_path / "other.parquet"
     halves = MATRIX.astype(np.float16)
     table = pa.table(
         {"name": ["a"] * 50, "embedding": pa.array(list(halves.astype(kind.value_type.to_pandas_dtype())), kind)}
     )
     pq.write_table(table, path, row_group_size=11)
-    expected = Vectors.load(path)
-    monkeypatch.setattr(Vectors, "load", refuse)
-    assert read_vectors(path) == Vectors(expected.matrix)
-    assert np.array_equal(read_vectors(path).matrix, halves.astype(np.float32))
+    assert read_vectors(path) == Vectors(halves.astype(np.float32))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".arrow"])
@@ -70,15 +105,15 @@ def test_other_formats(suffix, tmp_path):
     ],
 )
 @pytest.mark.parametrize("rows", [1, 16_384])
-def test_damage_is_told_as_by_vectors_load(columns, message, rows, tmp_path, monkeypatch):
+def test_damage_is_told_of_the_whole_file(columns, message, rows, tmp_path, monkeypatch):
     path = tmp_path / "bad.parquet"
     pq.write_table(pa.table(columns), path)
-    monkeypatch.setattr(reading, "_BATCH_ROWS", rows)
+    monkeypatch.setattr(vector_files, "_BATCH_ROWS", rows)
     with pytest.raises(PolyvecError, match=message) as told:
         read_vectors(path)
     with pytest.raises(type(told.value)) as expected:
-        Vectors.load(path)
-    assert str(told.value) == str(expected.value)
+        vector_files.from_table(pa.table(columns))
+    assert str(told.value) == f"{path}: {expected.value}"
 
 
 def test_broken_missing_and_unknown_files(tmp_path):

@@ -47,6 +47,8 @@ _DAMAGE: tuple[type[Exception], ...] = (
     ValueError, KeyError, EOFError, TypeError, OverflowError, MemoryError, struct.error, zlib.error, pa.ArrowException,
     zipfile.BadZipFile, SafetensorError, SyntaxError, tokenize.TokenError,
 )  # fmt: skip
+_BATCH_ROWS = 16_384  # 24 MiB at 384 dimensions; larger ones only take more memory
+_BUFFER = 1 << 22
 FORMATS = tuple(dict.fromkeys(_SUFFIXES.values()))
 
 
@@ -110,32 +112,38 @@ def _matrix_of(column: pa.ChunkedArray, name: str) -> np.ndarray:
 
 def from_table(table: pa.Table, *, id_column: str | None = None, vector_column: str | None = None) -> Vectors:
     """Vectors of a table; see `Vectors.from_arrow`."""
-    names = table.column_names
-    for wanted in (id_column, vector_column):
-        if wanted is not None and wanted not in names:
-            raise InvalidValueError(f"column {wanted!r}: the table has only {', '.join(names)}")
-    if vector_column is None:
-        candidates = [field.name for field in table.schema if _is_vector_type(field.type)]
-        preferred = [name for name in ("vector", "embedding", "vectors", "embeddings") if name in candidates]
-        if not candidates:
-            raise FormatError(f"no column holds vectors (lists of numbers) among {', '.join(names) or 'no columns'}")
-        if not preferred and len(candidates) > 1:
-            raise FormatError(f"several columns hold vectors ({', '.join(candidates)}); name one with vector_column=")
-        vector_column = (preferred or candidates)[0]
-    elif not _is_vector_type(table.schema.field(vector_column).type):
-        kind = table.schema.field(vector_column).type
-        raise InvalidTypeError(f"column {vector_column!r}: got {kind}, needs lists of numbers")
-    if id_column is None and "id" in names:
-        kind = table.schema.field("id").type
-        id_column = (
-            "id" if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
-        )
+    id_column, vector_column = _chosen_columns(table.schema, id_column, vector_column)
     metadata = table.drop_columns([name for name in (id_column, vector_column) if name is not None])
     return Vectors(
         _matrix_of(table.column(vector_column), vector_column),
         ids=table.column(id_column) if id_column is not None else None,
         metadata=metadata if metadata.num_columns else None,
     )
+
+
+def _chosen_columns(schema: pa.Schema, id_column: str | None, vector_column: str | None) -> tuple[str | None, str]:
+    """The columns of ids (`None` when rows are to be numbered) and of vectors."""
+    names = schema.names
+    for wanted in (id_column, vector_column):
+        if wanted is not None and wanted not in names:
+            raise InvalidValueError(f"column {wanted!r}: the table has only {', '.join(names)}")
+    if vector_column is None:
+        candidates = [field.name for field in schema if _is_vector_type(field.type)]
+        preferred = [name for name in ("vector", "embedding", "vectors", "embeddings") if name in candidates]
+        if not candidates:
+            raise FormatError(f"no column holds vectors (lists of numbers) among {', '.join(names) or 'no columns'}")
+        if not preferred and len(candidates) > 1:
+            raise FormatError(f"several columns hold vectors ({', '.join(candidates)}); name one with vector_column=")
+        vector_column = (preferred or candidates)[0]
+    elif not _is_vector_type(schema.field(vector_column).type):
+        kind = schema.field(vector_column).type
+        raise InvalidTypeError(f"column {vector_column!r}: got {kind}, needs lists of numbers")
+    if id_column is None and "id" in names:
+        kind = schema.field("id").type
+        id_column = (
+            "id" if pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind) else None
+        )
+    return id_column, vector_column
 
 
 def save(
@@ -230,6 +238,7 @@ def load(
     memory_map: bool = False,
     id_column: str | None = None,
     vector_column: str | None = None,
+    metadata: bool = True,
 ) -> Vectors:
     """Read vectors; see `Vectors.load`."""
     kind = format_of(path, format)
@@ -238,7 +247,8 @@ def load(
     try:
         with open(path, "rb") as handle:
             handle.read(1)
-        return _read(Path(path), kind, memory_map, id_column, vector_column)
+        found = _read(Path(path), kind, memory_map, id_column, vector_column, metadata)
+        return found if metadata or found.metadata is None else Vectors(found.matrix, ids=found.arrow_ids)
     except PolyvecError as error:
         if os.fspath(path) in str(error):
             raise
@@ -256,11 +266,16 @@ def _damaged(path: str | os.PathLike[str], kind: str, error: Exception) -> Forma
     return FormatError(f"{os.fspath(path)}: damaged or not a {kind} file ({reason})")
 
 
-def _read(path: Path, kind: str, memory_map: bool, id_column: str | None, vector_column: str | None) -> Vectors:
+def _read(
+    path: Path, kind: str, memory_map: bool, id_column: str | None, vector_column: str | None, metadata: bool
+) -> Vectors:
     if kind == "parquet":
         import pyarrow.parquet as pq
 
-        return from_table(pq.read_table(path), id_column=id_column, vector_column=vector_column)
+        try:
+            return _stream_parquet(path, id_column, vector_column, metadata)
+        except (InvalidValueError, InvalidTypeError, pa.ArrowException):  # said of a batch; let it be said of the file
+            return from_table(pq.read_table(path), id_column=id_column, vector_column=vector_column)
     if kind == "arrow":
         source = pa.memory_map(str(path)) if memory_map else pa.OSFile(str(path), "rb")
         return from_table(pa.ipc.open_file(source).read_all(), id_column=id_column, vector_column=vector_column)
@@ -272,6 +287,34 @@ def _read(path: Path, kind: str, memory_map: bool, id_column: str | None, vector
     if kind == "safetensors":
         return _from_arrays(_read_safetensors(path))
     return read_text(path) if kind == "word2vec-text" else read_binary(path)
+
+
+def _stream_parquet(path: Path, id_column: str | None, vector_column: str | None, metadata: bool) -> Vectors:
+    """The vectors batch by batch into their matrix: reading the table whole takes three times its memory."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
+        id_column, vector_column = _chosen_columns(file.schema_arrow, id_column, vector_column)
+        wanted = [name for name in (id_column, vector_column) if name is not None]
+        others = [name for name in file.schema_arrow.names if name not in wanted] if metadata else []
+        matrix: np.ndarray | None = None
+        ids: list[pa.Array] = []
+        start = 0
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=wanted, use_threads=False):
+            part = _matrix_of(pa.chunked_array([batch.column(vector_column)]), vector_column)
+            if matrix is None:
+                matrix = np.empty((file.metadata.num_rows, part.shape[1]), dtype=np.float32)
+            if part.shape[1] != matrix.shape[1]:
+                raise FormatError(f"vectors of {matrix.shape[1]} and of {part.shape[1]} dimensions")
+            with np.errstate(over="ignore"):  # as everywhere: what float32 cannot hold is infinite
+                matrix[start : start + len(part)] = part
+            start += len(part)
+            if id_column is not None:
+                ids.append(batch.column(id_column))
+        if matrix is None:
+            raise FormatError("no rows")
+        rest = file.read(columns=others, use_threads=False) if others else None
+    return Vectors(matrix, ids=pa.chunked_array(ids) if ids else None, metadata=rest)
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

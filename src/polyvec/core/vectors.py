@@ -328,8 +328,11 @@ class Vectors:
         memory_map: bool = False,
         id_column: str | None = None,
         vector_column: str | None = None,
+        metadata: bool = True,
     ) -> Vectors:
         """Read a file of any format that `save` writes, also when another program wrote it.
+
+        A Parquet file is read batch by batch into the matrix, so that memory holds its vectors once.
 
         Args:
             path: The file.
@@ -337,6 +340,7 @@ class Vectors:
             memory_map: Leave the matrix on disk (`.npy`, and uncompressed Arrow files of one batch).
             id_column: For tables, see `from_arrow`.
             vector_column: For tables, see `from_arrow`.
+            metadata: Whether metadata come along; without, the other columns of a Parquet file are not read.
 
         Raises:
             FileProblemError: The file cannot be read.
@@ -344,7 +348,9 @@ class Vectors:
         """
         from polyvec.core.vector_files import load
 
-        return load(path, format=format, memory_map=memory_map, id_column=id_column, vector_column=vector_column)
+        return load(
+            path, format=format, memory_map=memory_map, id_column=id_column, vector_column=vector_column, metadata=metadata
+        )
 
 
 def _metadata_table(metadata: Any, count: int) -> pa.Table | None:

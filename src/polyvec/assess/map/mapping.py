@@ -49,9 +49,9 @@ def embedding_map(
         vectors: Embeddings `(n, dim)`: `Vectors`, NumPy array, torch tensor, pandas or polars frame.
         texts: What the vectors were made of, for titles and for the names of the groups: `n` texts or `Document`s, or
             a function from the list of ids to them. Without, text ids are the titles.
-        method: `umap` needs `pip install 'polyvec[maps]'`, `pacmap` `polyvec[bench]`; `tsne` and `pca` are scikit-learn's. `auto`
-            is UMAP when it is installed, else PaCMAP, else t-SNE up to 5,000 rows and PCA beyond. Beyond 100,000 rows
-            50,000 are laid out and the others placed among the nearest of them.
+        method: `umap` needs `pip install 'polyvec[maps]'`, `pacmap` needs `polyvec[bench]`; `tsne` and `pca` are
+            scikit-learn's. `auto` is UMAP when it is installed, else PaCMAP, else t-SNE up to 5,000 rows and PCA
+            beyond. Beyond 100,000 rows 50,000 are laid out and the others placed among the nearest of them.
         n_clusters: Exactly so many groups, by k-means on the layout; by default as many as HDBSCAN finds there.
         labels: A value of each row (text or number) by which pictures are coloured, instead of the groups.
         metric: How vectors are compared: by `cosine`, or as they are (`l2`).
@@ -182,10 +182,10 @@ def _framed(points: np.ndarray) -> np.ndarray:
 def _drawn_in(points: np.ndarray) -> np.ndarray:
     """Islands far out brought nearer: how far apart groups lie means nothing, and would leave most of the map empty.
 
-    Up to the 90th percentile of the distance from the middle nothing moves; beyond, distance grows as its logarithm.
+    Up to the 75th percentile of the distance from the middle nothing moves; beyond, distance grows as its logarithm.
     """
     radius = np.linalg.norm(points, axis=1)
-    edge = float(np.quantile(radius, 0.9))
+    edge = float(np.quantile(radius, 0.75))
     if edge <= 0:
         return points
     scale = np.where(radius > edge, edge * (1 + np.log(np.maximum(radius, edge) / edge)) / np.maximum(radius, edge), 1)

@@ -175,7 +175,9 @@ def _names(figure: Any, axes: Any, made: EmbeddingMap, theme: Theme, unit: float
         )  # fmt: skip
         place = axes.transData.transform((cluster.x, cluster.y))
         box = text.get_window_extent(renderer)
-        for shift in _shifts(box.height):
+        members = made.points[made.clusters == cluster.number]
+        top = axes.transData.transform((cluster.x, float(np.quantile(members[:, 1], 0.95))))[1] - place[1]
+        for shift in _shifts(box.height, top):
             moved = box.translated(*shift)
             inside = whole.x0 <= moved.x0 and moved.x1 <= whole.x1 and whole.y0 <= moved.y0 and moved.y1 <= whole.y1
             if inside and not any(moved.overlaps(other) for other in boxes):
@@ -186,11 +188,18 @@ def _names(figure: Any, axes: Any, made: EmbeddingMap, theme: Theme, unit: float
             text.remove()
 
 
-def _shifts(height: float) -> list[np.ndarray]:
-    """Places to try, nearest first: the middle, then three rings, wider than high as names are."""
+def _shifts(height: float, top: float) -> list[np.ndarray]:
+    """Places to try, best first: the middle (or, of a group that its name would cover, above it), then rings around.
+
+    Args:
+        height: Of the name.
+        top: How far the group reaches above its middle, in the same unit.
+    """
+    above = np.array([0.0, top + 0.65 * height])
     angles = np.arange(12) * (2 * np.pi / 12) + np.pi / 2
     ring = np.stack([1.8 * np.cos(angles), np.sin(angles)], axis=1) * height
-    return [np.zeros(2), *(0.6 * ring), *(1.1 * ring), *(1.7 * ring)]
+    first = [above, -above, np.zeros(2)] if top < 1.2 * height else [np.zeros(2)]
+    return [*first, *(0.6 * ring), *(1.1 * ring), *(1.7 * ring)]
 
 
 def _lines(label: str) -> str:
