@@ -86,7 +86,7 @@ class TestTransform:
         assert estimator.get_params() == parameters  # fit leaves the parameters alone
         result = estimator.transform(matrix)
         assert len(result) == ROWS
-        assert result.dtype == np.float32 or result.dtype.kind in "uib"
+        assert result.dtype in (np.float32, np.float16) or result.dtype.kind in "uib"
         piped = make_pipeline(StandardScaler(), part.build()).fit(matrix).transform(matrix)
         assert piped.shape == result.shape
 
@@ -200,7 +200,8 @@ class TestObjective:
     def inputs(self, part: Component) -> tuple[torch.Tensor, ...]:
         generator = torch.Generator().manual_seed(0)
         count = 3 if "triplet" in part.tags else 2
-        return tuple(torch.randn(8, DIM, generator=generator) for _ in range(count))
+        lead = (8,) if "layers" in part.tags else ()  # the pooled outputs of eight layers
+        return tuple(torch.randn(*lead, 8, DIM, generator=generator) for _ in range(count))
 
     @by_kind("objective")
     def test_scalar_with_gradient(self, part: Component) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ Project = Callable[[np.ndarray], np.ndarray]
 _BLOCK = 4096
 
 
+@runtime_checkable
 class Scanner(Protocol):
     """Holds codes in memory and finds the best rows for queries."""
 

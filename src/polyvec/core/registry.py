@@ -40,7 +40,9 @@ class System:
 class Component:
     """One registered Transform, Encoder, GraphEncoder, Index or objective.
 
-    `target` is `module:Name`; `example` are constructor arguments that make a small instance for tests and docs.
+    `target` is `module:Name`; `example` are constructor arguments that make a small instance for tests and docs. `grid`
+    lists settings to try, each a table of argument -> values; every combination within a table is one setting, and a
+    text such as "1/2" is that share of the vectors' dimensions. A transform with a grid is in the price list.
     """
 
     kind: str
@@ -49,6 +51,7 @@ class Component:
     summary: str = ""
     example: dict[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    grid: tuple[dict[str, list[Any]], ...] = ()
 
     def load(self) -> Any:
         """The class or function itself."""
@@ -97,7 +100,7 @@ def components(kind: str | None = None) -> tuple[Component, ...]:
     """All registered components, or those of one kind: transform, encoder, graph-encoder, index, objective."""
     entries = []
     for table in _read("components.toml").get("component", []):
-        values: dict[str, Any] = {key: tuple(value) if key == "tags" else value for key, value in table.items()}
+        values: dict[str, Any] = {key: tuple(value) if key in ("tags", "grid") else value for key, value in table.items()}
         entries.append(Component(**values))
     return tuple(entry for entry in entries if kind is None or entry.kind == kind)
 
