@@ -169,7 +169,9 @@ def test_ties_against_loops(trim, density):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=1, max_size=60), st.integers(1, 60), st.integers(1, 17))
+@given(
+    st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=1, max_size=60), st.integers(1, 60), st.integers(1, 17)
+)
 def test_the_threshold_is_the_kth_largest_magnitude(values, keep, size):
     tensor = torch.tensor(values)
     keep = min(keep, len(values))

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from merge_testing import Network, flat, models, save_model_folder, states
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -13,7 +14,6 @@ from polyvec.combine import TaskVector, gram_matrix
 from polyvec.combine.task_vectors.checkpoint import open_checkpoint, row_blocks
 from polyvec.combine.task_vectors.weight_writer import write_weights
 from polyvec.core.errors import FileProblemError, FormatError, InvalidTypeError, InvalidValueError
-from merge_testing import Network, flat, models, save_model_folder, states
 
 
 def test_differences_of_parameters_only_and_tied_ones_once():

@@ -14,7 +14,15 @@ from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 
-from polyvec.app import data_commands, index_commands, inspect_commands, map_commands, serve_commands, system_commands
+from polyvec.app import (
+    data_commands,
+    index_commands,
+    inspect_commands,
+    map_commands,
+    merge_commands,
+    serve_commands,
+    system_commands,
+)
 from polyvec.app.console import note
 
 app = typer.Typer(
@@ -27,6 +35,7 @@ app = typer.Typer(
 index_commands.register(app)
 inspect_commands.register(app)
 map_commands.register(app)
+merge_commands.register(app)
 serve_commands.register(app)
 system_commands.register(app)
 app.add_typer(data_commands.app, name="data")

@@ -94,7 +94,7 @@ def _planted() -> tuple[list[str], list[str], list[str]]:
     synopses, descriptions, sections = [], [], []
     for number in range(1500):
         section = number % SECTION_COUNT
-        own = list(draws.choice(words, 4)) + [words[5 * section], words[5 * section + 1]]
+        own = [*draws.choice(words, 4), words[5 * section], words[5 * section + 1]]
         synopses.append(" ".join(draws.permutation(own)[:4]))
         descriptions.append(" ".join([*draws.permutation(own), *draws.choice(words, 3)]))
         sections.append(str(section))
@@ -164,7 +164,7 @@ def train(model: MeanEncoder, part: Part, schedule: Sequence[str], seed: int, ba
 
 def mixed(steps: int, section_steps: int, seed: int) -> list[str]:
     """`steps` steps in random order, `section_steps` of them on sections."""
-    schedule = [*[SECTIONS] * section_steps, *[RETRIEVAL] * (steps - section_steps)]
+    schedule = np.asarray([SECTIONS, RETRIEVAL]).repeat([section_steps, steps - section_steps])
     return cast(list[str], np.random.default_rng(seed).permutation(schedule).tolist())
 
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from polyvec.combine.merging.combiners import SlerpCombiner as SlerpCombiner
     from polyvec.combine.merging.fisher import diagonal_fisher as diagonal_fisher
     from polyvec.combine.merging.in_memory import merge as merge
-    from polyvec.combine.merging.on_disk import MergeReport as MergeReport
-    from polyvec.combine.merging.on_disk import merge_files as merge_files
     from polyvec.combine.merging.methods import METHODS as METHODS
     from polyvec.combine.merging.methods import MergeMethod as MergeMethod
+    from polyvec.combine.merging.on_disk import MergeReport as MergeReport
+    from polyvec.combine.merging.on_disk import merge_files as merge_files
     from polyvec.combine.merging.positioning import SelfPositioning as SelfPositioning
     from polyvec.combine.merging.probe import ContrastiveProbe as ContrastiveProbe
     from polyvec.combine.merging.probe import balanced_batches as balanced_batches

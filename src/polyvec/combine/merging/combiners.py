@@ -25,7 +25,7 @@ class Combiner(nn.Module):
     `None` when the combiner has no such number.
     """
 
-    def forward(self) -> Float[Tensor, "vectors *blocks"]:
+    def forward(self) -> Float[Tensor, "vectors ..."]:
         """The coefficients, differentiable."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it combines")
 
