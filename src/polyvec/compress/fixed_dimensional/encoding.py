@@ -54,7 +54,9 @@ class FixedDimensionalEncoding(TransformerMixin, BaseEstimator):
             query vectors several times.
         center: Whether hyperplanes go through the mean of the vectors that `fit` saw instead of through zero, and
             documents are encoded relative to it. It changes every score of a query by the same amount, so the order of
-            exact scores stays. For token vectors that all point in nearly one direction.
+            exact scores stays. For token vectors that all point in nearly one direction, and only together with
+            `projection_dim=None`: the part of a query that points in this direction is kept (the order depends on it),
+            and in a projected cell its noise drowns the rest.
         final_dim: Project the whole encoding to this width by a count sketch, or `None`.
         random_state: Seed; documents and queries need the same. `None` draws one in `fit`.
 
@@ -138,8 +140,8 @@ class FixedDimensionalEncoding(TransformerMixin, BaseEstimator):
         if spread is not None and spread < NARROW and not self.center:
             warnings.warn(
                 f"the best matches of a vector differ by only {spread:.3f} between documents (below {NARROW}): all "
-                "vectors lie in a narrow cone, and encodings will hardly tell documents apart; try center=True, "
-                "compare with exact Chamfer scores on a sample, or use another model",
+                "vectors lie in a narrow cone, and encodings will hardly tell documents apart; try center=True with "
+                "projection_dim=None, compare with exact Chamfer scores on a sample, or use another model",
                 stacklevel=2,
             )
         return self
@@ -265,6 +267,8 @@ class FixedDimensionalEncoding(TransformerMixin, BaseEstimator):
         from safetensors import SafetensorError, safe_open
 
         try:
+            with open(path, "rb"):  # whose error says why, other than that of safetensors
+                pass
             with safe_open(os.fspath(path), "numpy") as handle:
                 state = handle.metadata() or {}
                 arrays = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
