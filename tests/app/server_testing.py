@@ -23,6 +23,16 @@ BASE = "http://127.0.0.1:8000"
 JSON = {"Content-Type": "application/json"}
 
 
+class WordEncoder(HashEncoder):
+    """In the place of the default text model, which takes seconds to load."""
+
+    def __init__(self):
+        super().__init__(dim=512)
+
+    def encode_query(self, texts):
+        return self.encode(texts)
+
+
 def make_store(folder, count=60, **options):
     store = Store.create(folder, encoder=HashEncoder(), **options)
     store.add(make_documents(count))

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from server_testing import client, make_documents, make_store, wait_for
+from server_testing import WordEncoder, client, make_documents, make_store, wait_for
 from store_testing import HashEncoder
 
 from polyvec.core.registry import systems
@@ -255,14 +255,7 @@ def test_systems(web):
 
 
 def test_systems_are_found_by_what_they_are_about(web, monkeypatch):
-    class Words(HashEncoder):
-        def __init__(self):
-            super().__init__(dim=512)
-
-        def encode_query(self, texts):
-            return self.encode(texts)
-
-    monkeypatch.setattr("polyvec.encode.text.TextEncoder", Words)
+    monkeypatch.setattr("polyvec.encode.text.TextEncoder", WordEncoder)
     entry = systems()[7]
     found = web.get("/api/systems", params={"q": entry.description[:400]}).json()["systems"]
     assert found[0]["slug"] == entry.slug

@@ -25,7 +25,8 @@ class Workers:
     """
 
     def __init__(self, threads: int, waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="polyvec-serve")
+        self._threads = threads
+        self._pool: ThreadPoolExecutor | None = None
         self._free = waiting
         self._lock = threading.Lock()
 
@@ -39,8 +40,11 @@ class Workers:
             if self._free <= 0:
                 raise busy("too many requests at once; try again in a second")
             self._free -= 1
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="polyvec-serve")
+            pool = self._pool
         try:
-            future = self._pool.submit(work, *arguments)
+            future = pool.submit(work, *arguments)
         except BaseException:
             self._release()
             raise
@@ -53,4 +57,7 @@ class Workers:
 
     def close(self) -> None:
         """Drop what waits, and wait for what is in work: a write that has begun is finished."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
