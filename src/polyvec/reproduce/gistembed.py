@@ -3,8 +3,8 @@
 Real false negatives: a source package of a Linux distribution builds several binary packages with nearly the same
 description. A batch holds four of each source, so that every synopsis has three good matches among its "negatives". A
 mean of word-piece vectors is trained from scratch on (synopsis, description); the guide is all-MiniLM-L6-v2. All arms
-see the same batches and start from the same weights. Criteria are the card's; what is added to them was fixed on seeds
-100 to 102.
+see the same batches and start from the same weights. Criteria were fixed before seeds 0 to 2 were seen; the one on
+temperature 0.01 on seeds 100 and 101.
 """
 
 from __future__ import annotations
@@ -288,6 +288,11 @@ REPRODUCTION = Reproduction(
             at_least(measured(GUIDED, OWN), measured(UNGUIDED, OWN)),
         ),
         Claim(
+            "at the source's temperature",
+            "The gain over no guide is there at temperature 0.01 too.",
+            at_least(_recall_of(COLD_GUIDED), _recall_of(COLD_UNGUIDED) + 0.025, every_seed=True),
+        ),
+        Claim(
             "MTEB",
             "Fine-tuned encoders of several sizes improve over their bases on MTEB, most on semantic similarity and "
             "classification; TREC-COVID gets worse.",
@@ -319,7 +324,7 @@ REPRODUCTION = Reproduction(
     seeds=DEFAULT_SEEDS,
     deviations=(
         "A table of word-piece vectors trained from scratch on package descriptions instead of pre-trained encoders "
-        "fine-tuned on MEDI; temperature 0.05 instead of 0.01, which is measured beside it without a criterion.",
+        "fine-tuned on MEDI; temperature 0.05, with 0.01, the source's, measured beside it.",
         "Packages of one source with the same synopsis or the same description count once, as the own description has "
         "to be one.",
         "Texts are cut at 128 tokens, for the student and for the guide. The student's table has the pieces of "

@@ -116,7 +116,7 @@ class LayerMatryoshkaLoss(nn.Module):
         sizes: Sequence[int] | None = None,
         *,
         sampler: str = "2dmse",
-        pairs: Sequence[tuple[int, int]] | None = None,
+        pairs: Sequence[Sequence[int]] | None = None,
         prior_weight: float | str = "1/n",
         distill: str | None = "coordinates",
         kl_weight: float = 1.0,
@@ -227,7 +227,7 @@ def _is_stack(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point() and value.ndim >= 3
 
 
-def _check_pairs(pairs: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+def _check_pairs(pairs: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
     """`(layer, size)` pairs, of which neither part ever decreases and no two are the same."""
     checked = []
     for pair in pairs:
