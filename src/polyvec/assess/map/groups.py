@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polyvec.assess.map.embedding_map import NO_CLUSTER
+from polyvec.assess.map.plane import NO_CLUSTER
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 
 LARGEST_HDBSCAN = 20_000

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from polyvec.assess.health.scan import hash_multipliers, row_hashes
-from polyvec.assess.map.embedding_map import NO_CLUSTER, Cluster, EmbeddingMap, checked_labels
+from polyvec.assess.map.plane import NO_CLUSTER, Cluster, EmbeddingMap, checked_labels
 from polyvec.assess.map.groups import checked_count, group
 from polyvec.assess.map.layout import Method, choose, lay_out
 from polyvec.assess.map.naming import cluster_words, labels_of, shortened
@@ -166,7 +166,7 @@ def _different(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _framed(points: np.ndarray) -> np.ndarray:
-    """Turned so that the longer side lies across, and scaled to -1 ... 1 along it; one place becomes the origin."""
+    """Turned so that most of the spread lies across; the longer side goes from -1 to 1. One place is the origin."""
     centered = _drawn_in(points.astype(np.float64) - np.median(points, axis=0))
     if len(points) > 1:
         _, axes = np.linalg.eigh(centered.T @ centered)

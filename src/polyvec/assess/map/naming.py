@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from polyvec.assess.map.embedding_map import NO_CLUSTER
+from polyvec.assess.map.plane import NO_CLUSTER
 
 WORDS = 6
 _LABEL_WORDS = 3

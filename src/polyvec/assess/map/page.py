@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from polyvec.assess.map.embedding_map import EmbeddingMap
+from polyvec.assess.map.plane import EmbeddingMap
 from polyvec.assess.map.palette import THEMES, Coloring, Theme, cluster_hues, coloring
 
 _SHADES = 64  # steps of the colour ramp for numbers
@@ -150,8 +150,7 @@ def _shades(colors: Coloring) -> tuple[np.ndarray, int]:
 def _theme(theme: Theme, colors: Coloring) -> dict[str, Any]:
     shades: list[str] = list(theme.hues)
     if colors.kind == "numbers":
-        from matplotlib import colormaps
         from matplotlib.colors import to_hex
 
-        shades = [to_hex(colormaps[theme.ramp](step / (_SHADES - 1))) for step in range(_SHADES)]
+        shades = [to_hex(shade) for shade in theme.shades(np.linspace(0, 1, _SHADES))]
     return {"paper": theme.paper, "ink": theme.ink, "none": theme.none, "colors": [*shades, theme.none]}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from polyvec.assess.map.embedding_map import NO_CLUSTER, Cluster, EmbeddingMap
+from polyvec.assess.map.plane import NO_CLUSTER, Cluster, EmbeddingMap
 
 MOST_CATEGORIES = 9
 """Categories with a colour of their own; the rarer ones share one."""
@@ -26,7 +26,7 @@ class Theme:
         muted: Less important text.
         none: Points in no group, or without a value.
         hues: Colours of groups and categories.
-        ramp: Name of matplotlib's colour map for numbers.
+        ramp: Part of the colour map for numbers that can be told from the background.
     """
 
     paper: str
@@ -34,7 +34,14 @@ class Theme:
     muted: str
     none: str
     hues: tuple[str, ...]
-    ramp: str = "cividis"
+    ramp: tuple[float, float] = (0.0, 0.95)
+
+    def shades(self, values: np.ndarray) -> np.ndarray:
+        """Colours `(n, 4)` of numbers from 0 to 1, on a colour map that is even for all kinds of colour vision."""
+        from matplotlib import colormaps
+
+        low, high = self.ramp
+        return colormaps["cividis"](low + (high - low) * values)
 
 
 # Paul Tol's qualitative scheme "muted", which is made for colour deficiencies; for the dark theme lightened where a
@@ -53,6 +60,7 @@ THEMES = {
         muted="#a3adb8",
         none="#4a535d",
         hues=("#8f86ff", "#f08a97", "#4fb874", "#9adcf5", "#d67fc9", "#ecc765", "#5fd0bd", "#d0648f", "#c4c463"),
+        ramp=(0.25, 1.0),
     ),
 }
 
@@ -111,14 +119,21 @@ def _categories(values: Sequence[Any], name: str) -> Coloring:
 
 
 def _numbers(values: Sequence[Any], name: str) -> Coloring:
-    """From the 2nd to the 98th percentile, so that one large value does not make all others look alike."""
+    """From the 2nd to the 98th percentile, so that one large value does not make all others look alike.
+
+    Positive numbers that span more than a factor of 100 are coloured by their logarithm.
+    """
     numbers = np.array([np.nan if value is None else float(value) for value in values])
     numbers[~np.isfinite(numbers)] = np.nan
     if np.isnan(numbers).all():
         return Coloring("numbers", numbers, name=name)
     low, high = (float(edge) for edge in np.nanpercentile(numbers, (2, 98)))
-    span = high - low if high > low else 1.0
-    return Coloring("numbers", np.clip((numbers - low) / span, 0, 1), low=low, high=high, name=name)
+    start, stop = low, high
+    if low > 0 and high > 100 * low:
+        name = f"{name} (log scale)"
+        numbers, start, stop = np.log(np.maximum(numbers, low)), np.log(low), np.log(high)
+    span = stop - start if stop > start else 1.0
+    return Coloring("numbers", np.clip((numbers - start) / span, 0, 1), low=low, high=high, name=name)
 
 
 def cluster_hues(names: Sequence[Cluster]) -> np.ndarray:

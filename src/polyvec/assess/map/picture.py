@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from polyvec.assess.map.embedding_map import EmbeddingMap
+from polyvec.assess.map.plane import EmbeddingMap
 from polyvec.assess.map.palette import THEMES, Coloring, Theme, coloring
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.core.files import atomic_path
@@ -83,14 +83,13 @@ def draw(made: EmbeddingMap, theme: Theme, width: int, height: int, *, rasterize
 
 def _points(axes: Any, made: EmbeddingMap, colors: Coloring, theme: Theme, unit: float, rasterized: bool) -> None:
     """Points without a group below, the others in one random order, so that no group covers another."""
-    from matplotlib import colormaps
     from matplotlib.colors import to_rgba_array
 
     count = max(len(made), 1)
     area = float(np.clip(60_000 / count, 2.2, 60)) * unit**2
     opacity = float(np.clip(1.25 - 0.17 * np.log10(count), 0.45, 0.9))
     if colors.kind == "numbers":
-        shades = colormaps[theme.ramp](np.nan_to_num(colors.of))
+        shades = theme.shades(np.nan_to_num(colors.of))
         none = np.isnan(colors.of)
     else:
         shades = to_rgba_array(theme.hues)[np.maximum(colors.of, 0)]
@@ -142,10 +141,8 @@ def _legend(axes: Any, colors: Coloring, theme: Theme, unit: float) -> Any:
 
 
 def _scale(figure: Any, colors: Coloring, theme: Theme, unit: float) -> None:
-    from matplotlib import colormaps
-
     axes = figure.add_axes((1 - _MARGIN - 0.22, 1 - _MARGIN - 0.02, 0.22, 0.014))
-    axes.imshow(np.linspace(0, 1, 256)[None, :], aspect="auto", cmap=colormaps[theme.ramp])
+    axes.imshow(theme.shades(np.linspace(0, 1, 256))[None], aspect="auto")
     axes.set_axis_off()
     for place, value, side in ((0, colors.low, "left"), (1, colors.high, "right")):
         axes.text(
@@ -153,7 +150,7 @@ def _scale(figure: Any, colors: Coloring, theme: Theme, unit: float) -> None:
             color=theme.muted,
         )  # fmt: skip
     axes.text(
-        0.5, -0.35, drawable(_cut(colors.name, 30)), transform=axes.transAxes, ha="center", va="top",
+        0.5, -0.35, drawable(_cut(colors.name, 36)), transform=axes.transAxes, ha="center", va="top",
         fontsize=10 * unit, color=theme.ink, parse_math=False,
     )  # fmt: skip
 
