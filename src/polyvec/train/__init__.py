@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from polyvec.train.gradient_cache import cached_backward as cached_backward
     from polyvec.train.heads import MatryoshkaLinear as MatryoshkaLinear
     from polyvec.train.negatives.guide_cache import GuideCache as GuideCache
+    from polyvec.train.negatives.mining import mine_hard_negatives as mine_hard_negatives
     from polyvec.train.objectives.candidates import same_group as same_group
     from polyvec.train.objectives.contrastive import InfoNCE as InfoNCE
     from polyvec.train.objectives.guided import GuidedContrastiveLoss as GuidedContrastiveLoss
@@ -39,6 +40,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "cached_backward": "polyvec.train.gradient_cache",
         "false_negatives": "polyvec.train.objectives.guided",
         "halving_sizes": "polyvec.train.sizes",
+        "mine_hard_negatives": "polyvec.train.negatives.mining",
         "negatives": "polyvec.train.negatives",
         "objectives": "polyvec.train.objectives",
         "prefix": "polyvec.train.objectives.prefix",
