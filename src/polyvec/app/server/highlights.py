@@ -34,25 +34,25 @@ _MOST_WORDS = 512
 
 
 @lru_cache(maxsize=16)
-def _stemmer(language: str) -> Callable[[str], str]:
-    """The language's Snowball stemmer, with a memory; for a language without one, the word itself."""
+def _stems(language: str) -> Callable[[str], str]:
+    """What stands for a word of this language when words are compared; remembers the words of many texts."""
     import snowballstemmer
 
     name = language.lower()
-    if name not in snowballstemmer.algorithms():
-        return str
-    stemmer = snowballstemmer.stemmer(name)
+    stemmer = snowballstemmer.stemmer(name) if name in snowballstemmer.algorithms() else None
     lock = threading.Lock()  # a stemmer keeps the word it is at in itself
 
-    @lru_cache(maxsize=65_536)
+    @lru_cache(maxsize=1 << 17)
     def stem(word: str) -> str:
+        plain = _plain(word)
+        if stemmer is None:
+            return plain
         with lock:
-            return str(stemmer.stemWord(word))
+            return str(stemmer.stemWord(plain))
 
     return stem
 
 
-@lru_cache(maxsize=65_536)
 def _plain(word: str) -> str:
     """A word without case and accents."""
     folded = word.casefold()
@@ -70,7 +70,7 @@ class Highlighter:
     """
 
     def __init__(self, query: str, language: str = "English") -> None:
-        self._stem = _stemmer(language)
+        self._stem = _stems(language)
         words = dict.fromkeys(_plain(found.group()) for found in _WORD.finditer(query))
         stop = _STOP_WORDS.get(language.lower(), frozenset())
         telling = [word for word in words if word not in stop] or list(words)
@@ -81,14 +81,11 @@ class Highlighter:
         return [span for span, _ in self._found(text)]
 
     def _found(self, text: str) -> list[tuple[Span, str]]:
-        if not self._stems:
+        stem_of, wanted = self._stem, self._stems
+        if not wanted:
             return []
-        found = []
-        for word in _WORD.finditer(text, 0, SCANNED):
-            stem = self._stem(_plain(word.group()))
-            if stem in self._stems:
-                found.append((word.span(), stem))
-        return found
+        words = _WORD.finditer(text, 0, SCANNED)
+        return [(word.span(), stem) for word in words if (stem := stem_of(word[0])) in wanted]
 
     def snippet(self, text: str, length: int = SNIPPET) -> tuple[str, list[Span]]:
         """About `length` characters of the text around most of the query's words, and where these stand in it.

@@ -19,6 +19,8 @@ from polyvec.search.store.presence import mark_reader
 from polyvec.search.store.problems import store_problems
 
 LOCK_FILE = ".polyvec.lock"
+PARAMETERS = "compressors"
+"""A table beside the documents: what the compressors of the store have learned."""
 
 DERIVED_FOLDER = ".polyvec"
 """Folder beside the table for what was computed from it (map, health report, prices); it may go at any time."""
@@ -42,6 +44,7 @@ class Place:
         self.address = text
         self.folder: Path | None = None if is_address(text) else Path(text).expanduser().absolute()
         self._options = None if self.folder is not None else connection_options(text, storage_options)
+        self._versions = "" if self.folder is None else os.path.join(self.folder, f"{TABLE}.lance", "_versions")
         self._connection: Any = None
 
     def __str__(self) -> str:
@@ -78,6 +81,38 @@ class Place:
         """The same, for the one who decides which versions are removed."""
         return self.connection().open_table(TABLE)
 
+    def tables(self) -> list[str]:
+        """Names of all tables: the documents, and what a compressed store keeps beside them."""
+        return list(self.connection().list_tables().tables)
+
+    def keep_parameters(self, checksum: str, content: bytes) -> None:
+        """Keep the parameters of a compressor under their checksum."""
+        import pyarrow as pa
+
+        row = pa.table({"sha256": [checksum], "content": pa.array([content], pa.large_binary())})
+        if PARAMETERS in self.tables():
+            table = self.connection().open_table(PARAMETERS)
+            table.merge_insert("sha256").when_not_matched_insert_all().execute(row)
+        else:
+            self.connection().create_table(PARAMETERS, row)
+
+    def parameters(self, checksum: str) -> bytes:
+        """The parameters that `keep_parameters` kept.
+
+        Raises:
+            StoreError: They are not there.
+        """
+        found: list[bytes] = []
+        if PARAMETERS in self.tables():
+            rows = self.connection().open_table(PARAMETERS).search().where(f"sha256 = '{checksum}'").to_arrow()
+            found = rows["content"].to_pylist()
+        if not found:
+            raise StoreError(
+                f"{self.address}: the parameters of its codes are missing; restore the folder from a copy, or index "
+                "the documents into a new one"
+            )
+        return found[0]
+
     def has_table(self) -> bool:
         """Whether there is a table that can be opened; a creation that was killed half-way leaves none."""
         if self.folder is not None:
@@ -99,7 +134,7 @@ class Place:
         if self.folder is None:
             return None
         try:
-            return frozenset(entry.name for entry in os.scandir(self.folder / f"{TABLE}.lance" / "_versions"))
+            return frozenset(entry.name for entry in os.scandir(self._versions))
         except OSError:
             return None
 
