@@ -8,11 +8,11 @@ import numpy as np
 
 from polyvec.compress.codes import CodeTransform, whole
 from polyvec.compress.rotation import FIT_ROWS, back, onto, principal_axes, sample_rows
-from polyvec.compress.scanning import FaissScanner, Scanner
+from polyvec.compress.scanning import FaissScanner, Scanner, one_thread
 from polyvec.core.errors import InvalidValueError
 
-TRAIN_ROWS = 16_384
-"""Rows that k-means sees: 64 a centroid. More bring less than a thousandth of recall and cost in proportion."""
+TRAIN_ROWS = 8_192
+"""Rows that k-means sees: 32 a centroid, which is where more begin to bring little and still cost in proportion."""
 
 
 class ProductQuantizer(CodeTransform):
@@ -22,7 +22,7 @@ class ProductQuantizer(CodeTransform):
         n_subvectors: Groups; must divide the width of the vectors.
         bits: Of a group's number: 8 for 256 centroids, or 4 for 16 and half the bytes.
         iterations: Rounds of k-means in each group.
-        seed: For k-means and the sample of rows it sees (16,384).
+        seed: For k-means and the sample of rows it sees (8,192).
 
     Attributes:
         codebooks_: `(n_subvectors, 2**bits, width / n_subvectors)`; may be replaced by ones learned elsewhere, such as
@@ -43,7 +43,7 @@ class ProductQuantizer(CodeTransform):
         (1000, 2)
     """
 
-    def __init__(self, n_subvectors: int = 8, bits: int = 8, iterations: int = 8, seed: int | None = 0) -> None:
+    def __init__(self, n_subvectors: int = 8, bits: int = 8, iterations: int = 6, seed: int | None = 0) -> None:
         self.n_subvectors = n_subvectors
         self.bits = bits
         self.iterations = iterations
@@ -68,13 +68,16 @@ class ProductQuantizer(CodeTransform):
             )
         self.mean_, self.axes_ = self._rotation(matrix)
         rows = self._rotated(sample_rows(matrix, TRAIN_ROWS, self.seed)).reshape(-1, count, dim // count)
-        self.codebooks_ = np.stack([self._centroids(rows[:, group], group) for group in range(count)])
+        with one_thread():
+            self.codebooks_ = np.stack([self._centroids(rows[:, group], group) for group in range(count)])
         self._restored()
 
     def _centroids(self, rows: np.ndarray, group: int) -> np.ndarray:
         import faiss
 
-        means = faiss.Kmeans(rows.shape[1], 1 << self.bits, niter=self.iterations, seed=((self.seed or 0) + group) % 2**31)
+        means = faiss.Kmeans(
+            rows.shape[1], 1 << self.bits, niter=self.iterations, seed=((self.seed or 0) + group) % 2**31
+        )
         means.cp.min_points_per_centroid = 1  # fewer are allowed, and the loss shows in the price list
         means.train(np.ascontiguousarray(rows, dtype=np.float32))
         return np.array(means.centroids, dtype=np.float32)

@@ -65,7 +65,7 @@ class HalfPrecision(CodeTransform):
         def empty() -> Any:
             return faiss.IndexScalarQuantizer(dim, kind, FaissScanner.metric_of(metric))
 
-        return FaissScanner(empty, codes.view(np.uint8), None, selects=True)
+        return FaissScanner(empty, codes, None, selects=True)
 
 
 class ScalarQuantizer(CodeTransform):

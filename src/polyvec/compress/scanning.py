@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,6 +11,24 @@ import numpy as np
 Project = Callable[[np.ndarray], np.ndarray]
 
 _BLOCK = 4096
+_MANY_QUERIES = 64
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """FAISS on one thread inside the block, for this thread only.
+
+    Its threads wait for each other in a loop. For work of a millisecond they bring nothing on a free machine, and on a
+    busy one they take a hundred times as long.
+    """
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 @runtime_checkable
@@ -38,7 +57,7 @@ class FaissScanner:
 
     Args:
         empty: Makes the index, trained and without rows.
-        codes: `(n, width)` bytes.
+        codes: `(n, width)`, of the type whose bytes the index takes.
         project: From queries `(q, dim)` to the index's space; `None` for none.
         selects: Whether the index takes a selection of rows itself; else an index of those rows is made for the query.
     """
@@ -47,12 +66,13 @@ class FaissScanner:
         import faiss
 
         self._empty, self._project, self._selects = empty, project, selects
+        self._type = codes.dtype
         self._index = empty()
-        if len(codes):
-            self._index.add_sa_codes(np.ascontiguousarray(codes))
-        self._view = (
-            faiss.rev_swig_ptr(self._index.codes.data(), codes.size).reshape(codes.shape) if len(codes) else codes
-        )
+        raw = np.ascontiguousarray(codes).view(np.uint8)
+        if len(raw):
+            self._index.add_sa_codes(raw)
+            raw = faiss.rev_swig_ptr(self._index.codes.data(), raw.size).reshape(raw.shape)  # codes lie in memory once
+        self._view = raw
 
     @staticmethod
     def metric_of(metric: str) -> Any:
@@ -68,10 +88,16 @@ class FaissScanner:
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
         """The codes of these rows."""
-        return self._view[rows]
+        return self._view[rows].view(self._type)
 
     def search(self, queries: np.ndarray, k: int, rows: np.ndarray | None = None) -> np.ndarray:
         """See `Scanner`."""
+        if len(queries) >= _MANY_QUERIES:
+            return self._search(queries, k, rows)
+        with one_thread():
+            return self._search(queries, k, rows)
+
+    def _search(self, queries: np.ndarray, k: int, rows: np.ndarray | None) -> np.ndarray:
         import faiss
 
         points = queries if self._project is None else self._project(queries)
@@ -102,14 +128,10 @@ class FlatScanner(FaissScanner):
         width = codes.shape[1]
         super().__init__(
             lambda: faiss.IndexFlat(width, FaissScanner.metric_of(metric)),
-            np.ascontiguousarray(codes, dtype=np.float32).view(np.uint8),
+            np.asarray(codes, dtype=np.float32),
             project,
             selects=True,
         )
-
-    def codes(self, rows: np.ndarray) -> np.ndarray:
-        """The codes of these rows."""
-        return np.ascontiguousarray(self._view[rows]).view(np.float32)
 
 
 class DecodingScanner:

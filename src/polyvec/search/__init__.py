@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from polyvec.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from polyvec.search.coded import CodedSearch as CodedSearch
     from polyvec.search.funnel import FunnelSearch as FunnelSearch
     from polyvec.search.funnel import adaptive_search as adaptive_search
     from polyvec.search.index_report import IndexReport as IndexReport
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from polyvec.search.multivector.chamfer import chamfer_matrix as chamfer_matrix
     from polyvec.search.multivector.heuristic import single_vector_candidates as single_vector_candidates
     from polyvec.search.multivector.index import MultiVectorIndex as MultiVectorIndex
+    from polyvec.search.prices.measuring import price_list as price_list
+    from polyvec.search.prices.price_list import PriceList as PriceList
     from polyvec.search.store.hits import Hit as Hit
     from polyvec.search.store.hits import StoreStats as StoreStats
     from polyvec.search.store.store import Store as Store
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "CodedSearch": "polyvec.search.coded",
+        "PriceList": "polyvec.search.prices.price_list",
+        "price_list": "polyvec.search.prices.measuring",
         "FunnelSearch": "polyvec.search.funnel",
         "Hit": "polyvec.search.store.hits",
         "IndexReport": "polyvec.search.index_report",

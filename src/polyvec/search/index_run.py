@@ -18,7 +18,7 @@ from polyvec.data.source_sets import SourceSet
 from polyvec.search.index_report import IndexReport
 from polyvec.search.store import vector_index
 from polyvec.search.store.encoding import encode_texts
-from polyvec.search.store.snapshot import Snapshot, vector_matrix
+from polyvec.search.store.snapshot import Snapshot
 from polyvec.search.store.store import Store
 from polyvec.search.store.writing import Writer, checked_documents, embedding_hash, named, sql_text
 
@@ -168,9 +168,10 @@ class IndexRun:
         if not holders:
             return {}
         condition = f"id IN ({', '.join(sql_text(holder) for holder in sorted(holders))})"
+        snapshot = self._writer.snapshot()
         with self._writer.guard():
-            rows = self._writer.snapshot().scan(["embedding_hash", "vector"], condition)
-        matrix = vector_matrix(rows["vector"], self._store.dim)
+            rows = snapshot.scan(["embedding_hash", snapshot.vector_column], condition)
+        matrix = snapshot.decoded(rows)
         wanted = {key for _, _, key in waiting}  # a holder's text may have changed in this very run
         return {key: row for key, row in zip(rows["embedding_hash"].to_pylist(), matrix, strict=True) if key in wanted}
 

@@ -47,7 +47,8 @@ class StoreStats:
         metric: `cosine`, `dot` or `l2`.
         encoder: Fingerprint of the encoder, or `None` when vectors were given.
         columns: Metadata keys that filters can use, with their types.
-        nbytes: Bytes of the vectors (float32).
+        compression: What the vectors were shrunk to, or `None` when they are whole.
+        nbytes: Bytes of the vectors (float32) or of their codes.
         bytes_on_disk: Bytes of all files, older versions included; `None` on object storage.
         fragments: Pieces that the table is stored in; `optimize()` joins them.
         vector_index: Kind of the vector index, or `None` when every search is exact.
@@ -64,6 +65,7 @@ class StoreStats:
     dim: int
     metric: str
     encoder: dict[str, Any] | None
+    compression: dict[str, Any] | None
     columns: dict[str, str]
     nbytes: int
     bytes_on_disk: int | None

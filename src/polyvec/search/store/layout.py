@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,11 @@ from polyvec.data.documents import Document, Scalar
 
 TABLE = "documents"
 FORMAT = 1
+COMPRESSED_FORMAT = 2
+"""A store whose vectors are codes: a polyvec that knows none refuses it by this number."""
+
 METRICS = ("cosine", "dot", "l2")
-_SCHEMA_KEY = b"polyvec"
+SCHEMA_KEY = b"polyvec"
 
 BASE_COLUMNS = (
     "id", "position", "title", "content", "source", "origin", "content_hash", "embedding_hash", "metadata", "vector",
@@ -48,12 +51,25 @@ class StoreInfo:
     created: str
     written_by: str
     format: int = FORMAT
+    compression: dict[str, Any] | None = None
+
+    def same_store(self, other: StoreInfo) -> bool:
+        """Whether both describe one store, shrunk or not."""
+        return replace(self, compression=None, format=FORMAT) == replace(other, compression=None, format=FORMAT)
 
     @classmethod
     def new(cls, dim: int, metric: str, encoder: Mapping[str, Any] | None, language: str) -> StoreInfo:
         """For a store that is created now."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         return cls(dim, metric, dict(encoder) if encoder is not None else None, language, now, polyvec.__version__)
+
+
+def info_json(info: StoreInfo) -> dict[str, Any]:
+    """What is written into the schema; without what an older polyvec would not understand where it is not used."""
+    told = asdict(info)
+    if told["compression"] is None:
+        del told["compression"]
+    return told
 
 
 def new_schema(info: StoreInfo) -> pa.Schema:
@@ -64,12 +80,12 @@ def new_schema(info: StoreInfo) -> pa.Schema:
         *(pa.field(name, pa.string()) for name in BASE_COLUMNS[2:-1]),
         pa.field("vector", pa.list_(pa.float32(), info.dim)),
     ]
-    return pa.schema(fields, metadata={_SCHEMA_KEY: json.dumps(asdict(info)).encode()})
+    return pa.schema(fields, metadata={SCHEMA_KEY: json.dumps(info_json(info)).encode()})
 
 
 def read_info(schema: pa.Schema, path: str) -> StoreInfo:
     """What a table's schema says; `StoreError` when it is no store or one of a newer format."""
-    content = (schema.metadata or {}).get(_SCHEMA_KEY)
+    content = (schema.metadata or {}).get(SCHEMA_KEY)
     if content is None:
         raise StoreError(
             f"{path}: holds a LanceDB table, but not one that polyvec made; choose another folder, or read the table "
@@ -78,10 +94,10 @@ def read_info(schema: pa.Schema, path: str) -> StoreInfo:
     try:
         told = json.loads(content)
         version = told["format"]
-        if isinstance(version, int) and version > FORMAT:
+        if isinstance(version, int) and version > COMPRESSED_FORMAT:
             raise StoreError(
                 f"{path}: is a store of format {version}, written by polyvec {told.get('written_by', '?')}; this is "
-                f"polyvec {polyvec.__version__}, which reads up to format {FORMAT}. Upgrade: pip install -U polyvec"
+                f"polyvec {polyvec.__version__}, which reads up to format {COMPRESSED_FORMAT}. Upgrade: pip install -U polyvec"
             )
         return StoreInfo(**told)
     except (ValueError, TypeError, KeyError) as error:
@@ -107,7 +123,7 @@ def visible_columns(kinds: Mapping[str, str]) -> dict[str, tuple[str, str]]:
 def to_table(
     schema: pa.Schema,
     documents: Sequence[Document],
-    vectors: np.ndarray,
+    vectors: Mapping[str, pa.Array],
     positions: np.ndarray,
     metadata: Sequence[Mapping[str, Scalar]],
     filters: Mapping[str, pa.Array],
@@ -115,10 +131,9 @@ def to_table(
     origins: Sequence[str],
     embedding_hashes: Sequence[str],
 ) -> pa.Table:
-    """Documents and their vectors `(n, dim)` as rows of the table."""
+    """Documents and the columns of their vectors (or codes) as rows of the table."""
     from polyvec.search.store.columns import to_json
 
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     columns = {
         "id": pa.array([document.id for document in documents], pa.string()),
         "position": pa.array(positions, pa.int64()),
@@ -129,7 +144,7 @@ def to_table(
         "content_hash": pa.array([document.content_hash for document in documents], pa.string()),
         "embedding_hash": pa.array(embedding_hashes, pa.string()),
         "metadata": pa.array([to_json(row) for row in metadata], pa.string()),
-        "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+        **vectors,
         **filters,
     }
     arrays = [

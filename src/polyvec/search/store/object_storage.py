@@ -14,7 +14,7 @@ the same names override these."""
 
 _ENDPOINTS = ("endpoint", "aws_endpoint", "aws_endpoint_url", "endpoint_url")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
-_URI = re.compile(r"uri: Some\((https?://[^/)\s]+)")
+_URI = re.compile(r"(?:uri: Some\(|Error performing \w+ )(https?://[^/)\s]+)")
 _DIFFERENT_ENDS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken", "InvalidToken")
 
 
@@ -100,7 +100,10 @@ def storage_problem(error: BaseException, address: str, action: str) -> StoreErr
             f"{problem}the endpoint{place} is not encrypted; use https, or allow it with "
             "storage_options={'allow_http': 'true'}"
         )
-    if any(sign in text for sign in ("tcp connect error", "dns error", "kind: Connect", "Connection refused")):
+    if any(
+        sign in text
+        for sign in ("tcp connect error", "dns error", "kind: Connect", "Connection refused", "error sending request")
+    ):
         return StoreError(
             f"{problem}the storage{place} does not answer; check that it runs, and the endpoint (AWS_ENDPOINT_URL)"
         )
@@ -109,6 +112,6 @@ def storage_problem(error: BaseException, address: str, action: str) -> StoreErr
             f"{problem}the storage{place} did not answer in time; try again, or give it more time with "
             "storage_options={'timeout': '120s'}"
         )
-    if code or "RetryError" in text:
+    if code or "RetryError" in text or "max_retries" in text:
         return StoreError(f"{problem}the storage{place} reports {code or 'an error'}; try again later")
     return None

@@ -90,8 +90,13 @@ class ReadableStore:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the vectors (float32)."""
-        return self.snapshot().vector_bytes
+        """Bytes of the vectors (float32) or of their codes."""
+        return self.snapshot().kept_bytes
+
+    @property
+    def compression(self) -> dict[str, Any] | None:
+        """What the vectors were shrunk to (see `Store.shrink`), or `None` when they are whole."""
+        return self.snapshot().info.compression
 
     @property
     def columns(self) -> dict[str, str]:
@@ -129,8 +134,8 @@ class ReadableStore:
             else:
                 self._probe.checkout_latest()
             if self._snapshot is None or self._snapshot.version != int(self._probe.version):
-                self._snapshot = Snapshot(self._place.open_table(), self.path)
-                if self._snapshot.info != self._info:
+                self._snapshot = Snapshot(self._place.open_table(), self.path, self._place.parameters)
+                if not self._snapshot.info.same_store(self._info):
                     raise StoreError(f"{self.path}: was replaced by another index meanwhile; open it again")
             self._listed = listed  # as it was before the newest version was looked up, so that no commit is missed
             return self._snapshot

@@ -17,7 +17,7 @@ from polyvec.search.store.hits import Hit, StoreStats
 from polyvec.search.store.layout import HIT_COLUMNS, split_content, to_documents
 from polyvec.search.store.ranking import reciprocal_rank_fusion
 from polyvec.search.store.searching import QUERY_CHARACTERS, Ranked, dense_ranking, keyword_ranking, logger
-from polyvec.search.store.snapshot import Snapshot, vector_matrix
+from polyvec.search.store.snapshot import Snapshot
 from polyvec.search.store.writing import named, sql_text
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Reader:
         """See `Store.similar`."""
         condition = None if where is None else self.snapshot.condition(where)
         row, position = self._row(key)
-        found = vector_matrix(self.snapshot.rows([row], ["vector"])["vector"], self.snapshot.info.dim)[0]
+        found = self.snapshot.decoded(self.snapshot.rows([row], [self.snapshot.vector_column]))[0]
         if self.snapshot.info.metric == "cosine" and not found.any():
             return []
         ranked = dense_ranking(self.snapshot, found, offset + k + 1, condition, memory_limit=self.memory_limit)
@@ -138,8 +138,8 @@ class Reader:
         names = {
             name: column for name, (column, _) in self.snapshot.visible.items() if name not in ("id", "text", "origin")
         }
-        rows = self.in_order(["id", "vector", *(names.values() if metadata else [])], where)
-        matrix = vector_matrix(rows["vector"], self.snapshot.info.dim)
+        rows = self.in_order(["id", self.snapshot.vector_column, *(names.values() if metadata else [])], where)
+        matrix = self.snapshot.decoded(rows)
         table = pa.table([rows[column] for column in names.values()], names=list(names)) if metadata else None
         return Vectors(matrix, ids=rows["id"].combine_chunks(), metadata=table)
 
@@ -154,8 +154,9 @@ class Reader:
             dim=snapshot.info.dim,
             metric=snapshot.info.metric,
             encoder=snapshot.info.encoder,
+            compression=snapshot.info.compression,
             columns={name: kind for name, (_, kind) in snapshot.visible.items()},
-            nbytes=snapshot.vector_bytes,
+            nbytes=snapshot.kept_bytes,
             bytes_on_disk=place.bytes_on_disk(),
             fragments=int(snapshot.table.stats()["fragment_stats"]["num_fragments"]),
             vector_index=None if snapshot.vector_index is None else str(snapshot.vector_index.index_type),

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from polyvec.core.errors import StoreError
+from polyvec.search.coded import exact_scores
 from polyvec.search.store.ranking import best_rows
-from polyvec.search.store.snapshot import Snapshot
+from polyvec.search.store.snapshot import BATCH_ROWS, Snapshot
 
 logger = logging.getLogger("polyvec.search")
 
@@ -66,6 +67,10 @@ def dense_ranking(
     if snapshot.count == 0 or count <= 0:
         return Ranked.nothing()
     index = snapshot.vector_index
+    if snapshot.codec is not None:
+        if exact or snapshot.vector_bytes > memory_limit:
+            return _decoding(snapshot, vector, count, condition)
+        return _in_codes(snapshot, vector, count, condition)
     if (index is None or exact) and snapshot.vector_bytes <= memory_limit:
         return _in_memory(snapshot, vector, count, condition)
 
@@ -126,13 +131,42 @@ def _in_memory(snapshot: Snapshot, vector: np.ndarray, count: int, condition: st
     return Ranked(memory.row_ids[best], memory.positions[best], scores[best].astype(np.float64))
 
 
+def _in_codes(snapshot: Snapshot, vector: np.ndarray, count: int, condition: str | None) -> Ranked:
+    """By a scan of the codes in memory, the shortlist by decoded vectors."""
+    memory = snapshot.memory()
+    assert memory.codes is not None
+    rows = None
+    if condition is not None:
+        allowed = snapshot.scan(["position"], condition)["position"].to_numpy()
+        rows = np.sort(np.searchsorted(memory.positions, allowed))
+    found, scores = memory.codes.search(vector.astype(np.float32), count, rows)
+    return Ranked(memory.row_ids[found], memory.positions[found], scores)
+
+
+def _decoding(snapshot: Snapshot, vector: np.ndarray, count: int, condition: str | None) -> Ranked:
+    """By decoding every document's best code from the disk, block by block; only scores stay in memory."""
+    query = snapshot.table.search().select(["position", snapshot.vector_column]).with_row_id(True).limit(None)
+    if condition is not None:
+        query = query.where(condition, prefilter=True)
+    row_ids, positions, scores = [], [], []
+    for batch in query.to_batches(BATCH_ROWS):
+        row_ids.append(batch.column("_rowid").to_numpy())
+        positions.append(batch.column("position").to_numpy())
+        scores.append(exact_scores(vector.astype(np.float32), snapshot.decoded(batch), snapshot.info.metric))
+    if not scores:
+        return Ranked.nothing()
+    joined = Ranked(np.concatenate(row_ids), np.concatenate(positions), np.concatenate(scores))
+    order = np.lexsort((joined.positions, -joined.scores))[:count]
+    return Ranked(joined.row_ids[order], joined.positions[order], joined.scores[order])
+
+
 def keyword_ranking(snapshot: Snapshot, text: str, count: int, condition: str | None) -> Ranked:
     """The `count` documents with the highest BM25 for the words of `text`; documents with none of them are left out."""
     from lancedb.query import MatchQuery
 
     if snapshot.count == 0 or count <= 0:
         return Ranked.nothing()
-    if snapshot.keyword_index is None:
+    if snapshot.keyword_index is None and snapshot.codec is None:  # a store that was just shrunk is searched without
         raise StoreError(f"{snapshot.path}: has no keyword index yet; run optimize() once, or search with mode='dense'")
     words = shortened(text)
     if not words:

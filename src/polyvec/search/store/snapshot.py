@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,10 @@ import pyarrow as pa
 from polyvec.search.store.columns import filter_columns
 from polyvec.search.store.layout import HIT_COLUMNS, read_info, visible_columns
 from polyvec.search.store.where import rewrite_where
+
+if TYPE_CHECKING:
+    from polyvec.search.coded import CodedSearch
+    from polyvec.search.store.codec import Codec, LoadParameters
 
 BATCH_ROWS = 16_384
 """Rows that LanceDB hands over at once; its default, a sixteenth, makes scans slower."""
@@ -43,12 +47,14 @@ class MemoryContent:
 class MemoryVectors:
     """The vectors of one version in memory, in the order of the documents' positions.
 
-    `matrix` is float32 `(n, dim)`; with the cosine metric its rows have unit length (rows of zeros stay zeros).
+    `matrix` is float32 `(n, dim)`; with the cosine metric its rows have unit length (rows of zeros stay zeros). In a
+    compressed store `codes` holds the codes instead, and `matrix` has no rows.
     """
 
     row_ids: np.ndarray
     positions: np.ndarray
     matrix: np.ndarray
+    codes: CodedSearch | None = None
 
 
 class Snapshot:
@@ -59,9 +65,10 @@ class Snapshot:
         path: The store's folder or address, for messages.
     """
 
-    def __init__(self, table: Any, path: str) -> None:
+    def __init__(self, table: Any, path: str, parameters: LoadParameters | None = None) -> None:
         self.table = table
         self.path = path
+        self._parameters = parameters
         self.version = int(table.version)
         self.schema: pa.Schema = table.schema
         self.info = read_info(self.schema, path)
@@ -78,10 +85,43 @@ class Snapshot:
         """Number of documents."""
         return int(self.table.count_rows())
 
+    @cached_property
+    def codec(self) -> Codec | None:
+        """What makes and reads the codes of a compressed store; `None` when the vectors are whole."""
+        told = self.info.compression
+        if told is None:
+            return None
+        from polyvec.search.store.codec import codec_of
+
+        return codec_of(told, self._parameters, self.path)
+
     @property
     def vector_bytes(self) -> int:
-        """Bytes of all vectors as float32."""
-        return self.count * self.info.dim * 4
+        """Bytes that a scan reads: all vectors as float32, or all codes."""
+        told = self.info.compression
+        return self.count * (self.info.dim * 4 if told is None else int(told["code"]["bytes"]))
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of all vectors or codes, with the finer codes that only shortlists are ranked by."""
+        told = self.info.compression
+        return self.vector_bytes if told is None else self.count * sum(int(part["bytes"]) for part in told.values())
+
+    @property
+    def vector_column(self) -> str:
+        """The column that holds the vectors, or the codes closest to them; for `decoded`."""
+        return "vector" if self.codec is None else self.codec.best.column
+
+    def decoded(self, rows: Any) -> np.ndarray:
+        """Vectors `(n, dim)` of rows that have `vector_column`."""
+        return vector_matrix(rows["vector"], self.info.dim) if self.codec is None else self.codec.decode(rows)
+
+    def vector_arrays(self, vectors: np.ndarray) -> dict[str, pa.Array]:
+        """Vectors `(n, dim)` as the columns that this store keeps of them."""
+        if self.codec is not None:
+            return self.codec.encode(np.ascontiguousarray(vectors, dtype=np.float32))
+        flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+        return {"vector": pa.FixedSizeListArray.from_arrays(flat, self.info.dim)}
 
     @cached_property
     def indices(self) -> list[Any]:
@@ -151,6 +191,8 @@ class Snapshot:
             return self._memory
 
     def _load(self) -> MemoryVectors:
+        if (codec := self.codec) is not None:
+            return self._load_codes(codec)
         matrix = np.empty((self.count, self.info.dim), dtype=np.float32)
         row_ids = np.empty(self.count, dtype=np.uint64)
         positions = np.empty(self.count, dtype=np.int64)
@@ -168,6 +210,24 @@ class Snapshot:
             order = np.argsort(positions, kind="stable")
             matrix, row_ids, positions = matrix[order], row_ids[order], positions[order]
         return MemoryVectors(row_ids, positions, matrix)
+
+    def _load_codes(self, codec: Codec) -> MemoryVectors:
+        from polyvec.search.coded import CodedSearch
+
+        rows = self.scan(["position", codec.scan.column]).sort_by("position")
+        row_ids, positions = rows["_rowid"].to_numpy(), rows["position"].to_numpy()
+        search = CodedSearch(
+            codec.scan.compressor,
+            codec.scan.codes(rows[codec.scan.column]),
+            self.info.metric,
+            rescorer=None if codec.finer is None else codec.finer.compressor,
+            fetch=None if codec.finer is None else lambda found: self._finer(codec, row_ids[found]),
+        )
+        return MemoryVectors(row_ids, positions, np.empty((0, self.info.dim), dtype=np.float32), search)
+
+    def _finer(self, codec: Codec, row_ids: np.ndarray) -> np.ndarray:
+        """The finer codes of a shortlist, read from the disk."""
+        return codec.best.codes(self.rows(row_ids, [codec.best.column])[codec.best.column])
 
 
 def vector_matrix(column: Any, dim: int) -> np.ndarray:

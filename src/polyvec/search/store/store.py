@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from polyvec.core.errors import InvalidValueError, NotFoundError, StoreError
 from polyvec.data.documents import Document
-from polyvec.search.store import vector_index
+from polyvec.search.store import compressing, vector_index
 from polyvec.search.store.encoding import encode_texts, encoder_of
 from polyvec.search.store.fingerprint import encoder_fingerprint
 from polyvec.search.store.layout import METRICS, TABLE, StoreInfo, new_schema
@@ -158,7 +158,7 @@ class Store(ReadableStore):
         place = Place(path, storage_options)
         place.check_readable()
         with store_problems(place.address, "open"):
-            snapshot = Snapshot(place.open_table(), place.address)
+            snapshot = Snapshot(place.open_table(), place.address, place.parameters)
         lock = place.writer_lock(lock_timeout)
         store = cls(place, snapshot.info, None, memory_limit, read_only, lock)
         store._snapshot = snapshot
@@ -191,6 +191,7 @@ class Store(ReadableStore):
             self._info.language,
             read_only=self._read_only,
             action=action,
+            parameters=self._place.parameters,
         ) as writer:
             yield writer
 
@@ -311,6 +312,62 @@ class Store(ReadableStore):
             raise InvalidValueError(f"recall: got {recall}, needs a share between 0 and 1")
         with self.writer("index") as writer, writer.guard():
             return vector_index.build(writer, self.memory_limit, force=force, recall=recall)
+
+    def shrink(self, compressor: Any, finer: Any = None) -> None:
+        """Rewrite the vectors as codes, in one commit; `undo_shrink` puts them back.
+
+        Search, paging, filters, adding and deleting work as before: new vectors are encoded on the way in, and what
+        `vectors()` and `similar` read is decoded. The full vectors stay beside the store until `finish_shrink` frees
+        the disk.
+
+        Args:
+            compressor: A registered compressor (`polyvec.compress`), which learns from the store's vectors here unless
+                it is fitted already.
+            finer: One whose codes rank the shortlist; `"full"` for the vectors themselves; `None` for no second code.
+
+        Raises:
+            StoreError: The store is compressed already, read-only, or another process is writing.
+            InvalidTypeError: A compressor that is not registered.
+            InvalidValueError: The compressor cannot learn from these vectors.
+        """
+        from polyvec.compress.packing import registered
+
+        for given in (compressor, finer):
+            if given is not None and given != "full":
+                registered(given)
+        with self.writer("shrink") as writer:
+            if writer.snapshot().info.compression is None:
+                matrix = self.vectors().matrix
+                compressor, finer = (self._fitted(given, matrix) for given in (compressor, finer))
+            compressing.compress(writer, self._place, compressor, finer)
+
+    @staticmethod
+    def _fitted(compressor: Any, matrix: Any) -> Any:
+        if compressor is None or isinstance(compressor, str) or getattr(compressor, "n_features_in_", None) is not None:
+            return compressor
+        return compressor.fit(matrix)
+
+    def undo_shrink(self) -> tuple[int, int]:
+        """Put the full vectors back, in one commit.
+
+        Returns:
+            How many vectors came back exactly, and how many documents, added or changed since, keep the vectors that
+            their codes decode to (the next `polyvec index` of their sources encodes them anew).
+
+        Raises:
+            StoreError: The store is not compressed, or `finish_shrink` gave the vectors up.
+        """
+        with self.writer("undo the shrinking of") as writer:
+            return compressing.restore(writer, self._place)
+
+    def finish_shrink(self) -> None:
+        """Give up the full vectors and free the disk; there is no `undo_shrink` after that.
+
+        Raises:
+            StoreError: The store is not compressed.
+        """
+        with self.writer("finish the shrinking of") as writer:
+            compressing.finish(writer, self._place)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Copy the store to another folder, which must not exist, as one consistent version.

@@ -47,6 +47,8 @@ def build(writer: Writer, memory_limit: int, *, force: bool = False, recall: flo
     `memory_limit`, where that is less), and an index that is there stays.
     """
     snapshot = writer.snapshot()
+    if snapshot.codec is not None:  # codes are scanned whole
+        return None
     if not force:
         if snapshot.vector_index is not None and snapshot.count < GROWTH * _trained_rows(snapshot):
             return _kind(snapshot)

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from polyvec.core.arrays import as_matrix
 from polyvec.core.errors import InvalidTypeError, InvalidValueError, StoreError
 from polyvec.data.documents import Document
+from polyvec.search.store.codec import LoadParameters
 from polyvec.search.store.columns import clean_metadata, filter_arrays, needed_columns, schema_changes
 from polyvec.search.store.layout import to_table
 from polyvec.search.store.lock import WriterLock
@@ -135,6 +136,7 @@ class Writer:
         locked: Whether the lock keeps out all other writers (a folder), so that files which no version mentions are
             leftovers of killed writers and can go.
         lock: The lock itself, asked before each commit whether it still holds.
+        parameters: Reads the parameters of a compressed store's codes.
     """
 
     path: str
@@ -143,6 +145,7 @@ class Writer:
     action: str
     locked: bool
     lock: WriterLock | None = None
+    parameters: LoadParameters | None = None
 
     def guard(self) -> AbstractContextManager[None]:
         """Problems of LanceDB and the disk inside the block name the store and the action.
@@ -156,7 +159,7 @@ class Writer:
 
     def snapshot(self) -> Snapshot:
         """The newest version, through this handle; valid until the next commit."""
-        return Snapshot(self.table, self.path)
+        return Snapshot(self.table, self.path, self.parameters)
 
     def prepare(self) -> None:
         """Finish what an earlier writer that was killed has left undone: the keyword index, replaced columns."""
@@ -220,7 +223,7 @@ class Writer:
                     next_position += 1
                 positions[row] = place
             rows = to_table(
-                self.table.schema, documents, vectors, positions, metadata, filter_arrays(kinds, metadata),
+                self.table.schema, documents, self.snapshot().vector_arrays(vectors), positions, metadata, filter_arrays(kinds, metadata),
                 origins=origins, embedding_hashes=embedding_hashes,
             )  # fmt: skip
             if existing:
@@ -266,13 +269,20 @@ class Writer:
 
 @contextmanager
 def writing(
-    path: str, lock: WriterLock, open_table: Callable[[], Any], language: str, *, read_only: bool, action: str
+    path: str,
+    lock: WriterLock,
+    open_table: Callable[[], Any],
+    language: str,
+    *,
+    read_only: bool,
+    action: str,
+    parameters: LoadParameters | None = None,
 ) -> Iterator[Writer]:
     """A writer at the newest version, alone; what the caller does beside writing raises its own errors."""
     if read_only:
         raise StoreError(f"{path}: was opened with read_only=True; open it without to change it")
     with lock.hold():
         with store_problems(path, action):
-            writer = Writer(path, open_table(), language, action, lock.path is not None, lock)
+            writer = Writer(path, open_table(), language, action, lock.path is not None, lock, parameters)
             writer.prepare()
         yield writer

@@ -1,0 +1,21 @@
+"""The price list: what every byte of a vector buys, on one's own vectors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from polyvec.core.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from polyvec.search.prices.measuring import price_list as price_list
+    from polyvec.search.prices.price_list import PriceList as PriceList
+    from polyvec.search.prices.price_list import PriceRow as PriceRow
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "PriceList": "polyvec.search.prices.price_list:PriceList",
+        "PriceRow": "polyvec.search.prices.price_list:PriceRow",
+        "price_list": "polyvec.search.prices.measuring:price_list",
+    },
+)
