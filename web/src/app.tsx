@@ -88,9 +88,9 @@ export function App() {
     <>
       <a class="skip" href="#content" onClick={(event) => { event.preventDefault(); document.getElementById("content")?.focus(); }}>Skip to the content</a>
       <header class="top">
-        <a class="brand" href="#/search" aria-label={`polyvec: ${info.data?.name ?? "start"}`}>
+        <a class="brand" href="#/search">
           <img src="./assets/icon.svg" alt="" width="26" height="26" />
-          <span class="brand-name">polyvec</span>
+          <span class="brand-name">polyvec</span>{" "}
           {info.data && <span class="brand-index">{info.data.name}</span>}
         </a>
         <Navigation route={route} />

@@ -37,7 +37,7 @@ function Content({ document, onClose }: { document: Document; onClose: () => voi
         {document.point !== null && document.point !== undefined && (
           <Button icon="map" onClick={() => navigate({ tab: "map", slug: "", doc: "", like: document.id, q: "" })}>Show on the map</Button>
         )}
-        <Copy text={document.id} what="the id of the document" label="Copy id" />
+        <Copy text={document.id} what="of the document" label="Copy id" />
       </div>
       <div class="text" data-document-text>{document.text}</div>
       <Metadata metadata={{ id: document.id, ...document.metadata }} />

@@ -71,9 +71,9 @@ export function Copy({ text, what, label = "Copy" }: { text: string; what: strin
     window.setTimeout(() => setState(""), 2000);
   };
   return (
-    <button type="button" class="button quiet copy" onClick={() => void copy()} aria-label={`Copy ${what}`}>
+    <button type="button" class="button quiet copy" onClick={() => void copy()}>
       <Icon name={state === "Copied" ? "check" : "copy"} size={16} />
-      <span aria-live="polite">{state || label}</span>
+      <span aria-live="polite">{state || label}</span>{!state && <span class="unseen"> {what}</span>}
     </button>
   );
 }

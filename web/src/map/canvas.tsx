@@ -14,6 +14,11 @@ const CLICK_PX = 5;
 const REACH_PX = 12;
 const HOVER_MS = 70;
 const LABELS = 40;
+const SLOW_MS = 40;
+const QUICK_MS = 20;
+const PAUSE_MS = 1000;
+const REST_MS = 160;
+const FEWEST = 6000;
 
 export function looksOf(data: MapData, lit: Set<number> | null, slot: number | null, chosen: number | null): Uint8Array {
   const looks = new Uint8Array(data.slots.length);
@@ -38,6 +43,9 @@ class Scene {
   readonly painter: PointPainter;
   private frame = 0;
   private flight = 0;
+  private rest = 0;
+  private lastDrawn = 0;
+  private most: number; // points that a moving map shows; fewer where all would make it jerk
 
   constructor(
     private readonly canvas: HTMLCanvasElement,
@@ -46,6 +54,7 @@ class Scene {
   ) {
     this.painter = new PointPainter(canvas, data.places, data.slots);
     this.view = new MapView(data.box);
+    this.most = data.slots.length;
   }
 
   setTheme(theme: Theme): void {
@@ -55,11 +64,26 @@ class Scene {
   }
 
   redraw(): void {
-    if (!this.frame) this.frame = requestAnimationFrame(() => {
+    if (!this.frame) this.frame = requestAnimationFrame((now) => {
       this.frame = 0;
-      this.painter.draw(this.view, Math.min(window.devicePixelRatio || 1, 2));
-      this.placeLabels();
+      this.draw(this.most);
+      this.adapt(now - this.lastDrawn);
+      this.lastDrawn = now;
+      clearTimeout(this.rest);
+      if (this.most < this.data.slots.length) this.rest = window.setTimeout(() => this.draw(Infinity), REST_MS);
     });
+  }
+
+  private draw(most: number): void {
+    this.painter.draw(this.view, Math.min(window.devicePixelRatio || 1, 2), most);
+    this.placeLabels();
+  }
+
+  // A frame that took long halves what the next ones draw, as long as the map moves; quick ones bring it back.
+  private adapt(took: number): void {
+    if (took > PAUSE_MS) return; // the map stood still
+    if (took > SLOW_MS) this.most = Math.max(Math.floor(this.most / 2), FEWEST);
+    else if (took < QUICK_MS) this.most = Math.min(Math.ceil(this.most * 1.1), this.data.slots.length);
   }
 
   fly(box: Box): void {
@@ -107,6 +131,7 @@ class Scene {
   dispose(): void {
     cancelAnimationFrame(this.frame);
     cancelAnimationFrame(this.flight);
+    clearTimeout(this.rest);
     this.painter.dispose();
     this.canvas.width = this.canvas.height = 1;
   }

@@ -49,11 +49,24 @@ function compiled(gl: WebGL2RenderingContext, kind: number, text: string): WebGL
   return shader;
 }
 
+// The numbers below n in an order that is random and the same every time.
+function shuffled(n: number): Uint32Array {
+  const order = Uint32Array.from({ length: n }, (_, index) => index);
+  let state = 1;
+  for (let i = n - 1; i > 0; i--) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = Math.floor((state / 2 ** 32) * (i + 1));
+    [order[i], order[j]] = [order[j]!, order[i]!];
+  }
+  return order;
+}
+
 export class PointPainter {
   private readonly gl: WebGL2RenderingContext;
   private readonly uniforms: Record<string, WebGLUniformLocation | null> = {};
   private readonly lookBuffer: WebGLBuffer;
   private readonly litBuffer: WebGLBuffer;
+  private readonly allBuffer: WebGLBuffer;
   private litCount = 0;
   private outline: Rgb = [0, 0, 0];
 
@@ -88,6 +101,9 @@ export class PointPainter {
     attribute("slot", slots, gl.UNSIGNED_SHORT, 1);
     this.lookBuffer = attribute("look", new Uint8Array(places.length / 2), gl.UNSIGNED_BYTE, 1);
     this.litBuffer = gl.createBuffer();
+    this.allBuffer = gl.createBuffer();
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.allBuffer);
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, shuffled(places.length / 2), gl.STATIC_DRAW);
     gl.enable(gl.BLEND);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
@@ -124,7 +140,8 @@ export class PointPainter {
     return Math.min(Math.max(Math.min(Math.max(26 / n ** 0.21, 2.2), 9) * zoom ** 0.3, 2), 16);
   }
 
-  draw(view: MapView, ratio: number): void {
+  // `most` points at most: a random part of them, always the same, looks like the whole while the map moves.
+  draw(view: MapView, ratio: number, most = Infinity): void {
     const { gl, canvas, uniforms } = this;
     const [width, height] = [Math.round(view.width * ratio), Math.round(view.height * ratio)];
     if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
@@ -137,8 +154,10 @@ export class PointPainter {
     gl.uniform1f(uniforms.size!, this.sizeAt(view.zoom) * ratio);
     gl.uniform3f(uniforms.outline!, this.outline[0] / 255, this.outline[1] / 255, this.outline[2] / 255);
     gl.uniform1i(uniforms.litOnly!, 0);
-    gl.drawArrays(gl.POINTS, 0, this.places.length / 2);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.allBuffer);
+    gl.drawElements(gl.POINTS, Math.min(this.places.length / 2, most), gl.UNSIGNED_INT, 0);
     if (this.litCount) {
+      gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, this.litBuffer);
       gl.uniform1i(uniforms.litOnly!, 1);
       gl.drawElements(gl.POINTS, this.litCount, gl.UNSIGNED_INT, 0);
     }

@@ -114,7 +114,7 @@ export function PricePlot({ rows, names, counted, budget, best, valueText, onBud
         </g>
         {told && <text class="told" aria-hidden="true" text-anchor={x(told[counted]) > width * 0.6 ? "end" : "start"}
           x={x(told[counted]) + (x(told[counted]) > width * 0.6 ? -12 : 12)} y={Math.min(y(told.recall_10[0]) + 18, height - BOTTOM - 8)}>{told.label}</text>}
-        <g class="budget" role="slider" tabIndex={0} aria-label="Budget" aria-orientation="horizontal" aria-valuemin={Math.round(smallest)} aria-valuemax={Math.round(largest)}
+        <g class="budget" role="slider" tabindex={0} aria-label="Budget" aria-orientation="horizontal" aria-valuemin={Math.round(smallest)} aria-valuemax={Math.round(largest)}
           aria-valuenow={Math.round(bounded(budget))} aria-valuetext={valueText} onKeyDown={onKey}>
           <line x1={budgetX} x2={budgetX} y1={TOP - 6} y2={height - BOTTOM} />
           <rect class="reach" x={budgetX - 14} y={TOP - 24} width={28} height={height - TOP - BOTTOM + 24} />
