@@ -21,6 +21,7 @@ from polyvec.app import (
     map_commands,
     merge_commands,
     serve_commands,
+    shrink_commands,
     system_commands,
 )
 from polyvec.app.console import note
@@ -37,6 +38,7 @@ inspect_commands.register(app)
 map_commands.register(app)
 merge_commands.register(app)
 serve_commands.register(app)
+shrink_commands.register(app)
 system_commands.register(app)
 app.add_typer(data_commands.app, name="data")
 

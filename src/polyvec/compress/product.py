@@ -115,7 +115,7 @@ class ProductQuantizer(CodeTransform):
     def _decode(self, codes: np.ndarray) -> np.ndarray:
         if not len(codes):
             return np.empty((0, self._width()), dtype=np.float32)
-        coordinates = self._quantizer.decode(codes)
+        coordinates: np.ndarray = self._quantizer.decode(codes)  # type: ignore[call-arg,func-returns-value,assignment]
         return back(coordinates, self.mean_, self.axes_) if len(self.axes_) else coordinates
 
     def _code_width(self) -> int:

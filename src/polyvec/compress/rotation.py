@@ -23,14 +23,14 @@ def principal_axes(matrix: np.ndarray, count: int, seed: int | None) -> tuple[np
 
     Axes that the rows cannot determine (fewer rows than dimensions) are any that complete the basis.
     """
-    from sklearn.decomposition import PCA as Decomposition
+    from sklearn import decomposition
 
     sample = sample_rows(matrix, FIT_ROWS, seed).astype(np.float64)
     dim = sample.shape[1]
     if len(sample) < 2:
         axes, variances, mean = np.eye(dim), np.zeros(dim), np.zeros(dim)
     elif len(sample) >= dim:
-        found = Decomposition(svd_solver="covariance_eigh").fit(sample)
+        found = decomposition.PCA(svd_solver="covariance_eigh").fit(sample)
         mean, axes, variances = found.mean_, found.components_, found.explained_variance_
     else:
         mean = sample.mean(axis=0)

@@ -169,7 +169,7 @@ class DecodingScanner:
 
 
 def similarities(queries: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
-    """Scores `(q, n)`, higher is better: cosine, inner product, or minus the Euclidean distance; zeros have cosine 0."""
+    """Scores `(q, n)`, higher is better: cosine (0 with zeros), inner product, or minus the Euclidean distance."""
     if metric == "l2":
         squares = np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64)
         own = np.einsum("qd,qd->q", queries, queries, dtype=np.float64)

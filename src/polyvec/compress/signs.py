@@ -14,9 +14,9 @@ from polyvec.compress.scanning import FaissScanner, Scanner
 class SignBinarizer(CodeTransform):
     """The sign of each coordinate in one bit, eight to a byte; a 32nd of the bytes of float32.
 
-    Queries stay as they are (asymmetric scoring): the score is the product of the query with a vector of
-    plus or minus the mean size of each coordinate, which keeps far more than counting the bits that differ. Coarse by itself;
-    as a first scan before a finer code it costs little.
+    Queries stay as they are (asymmetric scoring): the score is the product of the query with a vector of plus or minus
+    the mean size of each coordinate, which keeps far more than counting the bits that differ. Coarse by itself; as a
+    first scan before a finer code it costs little.
 
     Args:
         center: Take the sign of the difference to the mean. Text embeddings have coordinates of nearly constant

@@ -21,7 +21,7 @@ from polyvec.search.prices.settings import Setting, settings
 from polyvec.search.store.layout import METRICS
 
 SAMPLE = 20_000
-QUERIES = 1_600
+QUERIES = 1_200
 LEAST_DOCUMENTS = 20
 TUNING_SHARE = 0.5
 SAMPLES = 2
@@ -73,23 +73,26 @@ def price_list(
         )
     work = _Work.of(matrix, queries, metric, int(sample), seed)
     tried = settings(matrix.shape[1], metric, seed, prefixes=tuple(matryoshka_sizes))
-    rows, recalls, left_out = [], [], []
+    rows: list[PriceRow] = []
+    recalls: list[np.ndarray] = []
+    left_out: list[dict[str, str]] = []
     with progress("prices", 2 * len(tried), show=show_progress) as bar:
         finer = [_full(work)]
         for setting in tried:
             bar.describe(f"prices: {setting.label}")
-            if setting.rescores and not setting.arguments.get("rotation"):
-                if (coded := _attempt(setting, work, left_out)) is not None:
-                    finer.append(coded)
+            plain = setting.rescores and not setting.arguments.get("rotation")
+            if plain and (coded := _attempt(setting, work, left_out)) is not None:
+                finer.append(coded)
             bar.advance()
         known = {coded.label: coded for coded in finer}
         for setting in tried:
             bar.describe(f"prices: {setting.label}")
-            coded = known.get(setting.label) or (
-                None if any(each["label"] == setting.label for each in left_out) else _attempt(setting, work, left_out)
-            )
-            if coded is not None:
-                for row, recall in work.measured(coded, finer):
+            tried_in_vain = any(each["label"] == setting.label for each in left_out)
+            again = known.get(setting.label)
+            if again is None and not tried_in_vain:
+                again = _attempt(setting, work, left_out)
+            if again is not None:
+                for row, recall in work.measured(again, finer):
                     rows.append(row)
                     recalls.append(recall)
             bar.advance()

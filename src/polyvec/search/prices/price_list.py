@@ -78,6 +78,7 @@ class PriceList:
         left_out: Settings that could not be tried: `label` and `reason`.
         held_out: Whether the queries were documents, taken out of those that were searched among.
         of_documents: Documents there are; more than `documents` when a sample was measured.
+        store_version: Version of the index that it was measured on; `None` for a file of vectors.
         chosen: What `choose` named, with the figures of the second sample; `None` before, or when nothing held.
         statements: In words: what the choice rests on and what the sample cannot tell.
         confirmations: For each untouched sample of queries, recall@10 `(rows, queries)`. Not kept in files.
@@ -94,6 +95,7 @@ class PriceList:
     left_out: list[dict[str, str]] = field(default_factory=list)
     held_out: bool = True
     of_documents: int = 0
+    store_version: int | None = None
     chosen: dict[str, Any] | None = None
     statements: list[str] = field(default_factory=list)
     confirmations: list[np.ndarray] = field(default_factory=list, repr=False)
@@ -130,7 +132,7 @@ class PriceList:
         """
         if keep is None and budget is None:
             raise InvalidValueError("keep, budget: got neither, needs one, as in keep=0.95 or budget='64B'")
-        wanted = None if keep is None else _checked_keep(keep)
+        wanted = None if keep is None else checked_keep(keep)
         most = None if budget is None else parse_budget(budget)
         if not self.confirmations:
             raise InvalidValueError(
@@ -259,7 +261,8 @@ def _shown(figures: list[float]) -> str:
     return f"{figures[0]:.3f} ({figures[1]:.3f} to {figures[2]:.3f})"
 
 
-def _checked_keep(keep: float) -> float:
+def checked_keep(keep: float) -> float:
+    """A share of recall above 0 and up to 1; raises otherwise."""
     if isinstance(keep, bool) or not isinstance(keep, (int, float, np.number)):
         raise InvalidTypeError(f"keep: got {keep!r}, needs a share such as 0.95")
     if not 0 < keep <= 1:
