@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from polyvec.assess.health import HealthReport as HealthReport
     from polyvec.assess.health import health_report as health_report
     from polyvec.assess.lidar import lidar as lidar
+    from polyvec.assess.map import EmbeddingMap as EmbeddingMap
+    from polyvec.assess.map import embedding_map as embedding_map
     from polyvec.assess.rank import rankme as rankme
     from polyvec.assess.rank import roy_vetterli_rank as roy_vetterli_rank
     from polyvec.assess.selection import RankedRun as RankedRun
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
+        "EmbeddingMap": "polyvec.assess.map",
         "HealthReport": "polyvec.assess.health",
         "RankCappedWarning": "polyvec.assess.spectrum",
         "RankMe": "polyvec.assess.streaming",
         "RankedRun": "polyvec.assess.selection",
         "effective_rank_score": "polyvec.assess.selection",
+        "embedding_map": "polyvec.assess.map",
         "health_report": "polyvec.assess.health",
         "lidar": "polyvec.assess.lidar",
         "rankme": "polyvec.assess.rank",

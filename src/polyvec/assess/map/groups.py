@@ -40,7 +40,7 @@ def group(points: np.ndarray, n_clusters: int | None, seed: int | None) -> np.nd
     count = len(points)
     if n_clusters is not None:
         return _by_size(_k_means(points, n_clusters, seed))
-    if count < _FEWEST:
+    if count < _FEWEST or np.all(points == points[0]):
         return np.zeros(count, dtype=np.uint16)
     if count <= LARGEST_HDBSCAN:
         return _by_size(_hdbscan(points))

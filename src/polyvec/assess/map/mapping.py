@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -31,7 +31,7 @@ def embedding_map(
     *,
     method: Method = "auto",
     n_clusters: int | None = None,
-    labels: Sequence[Any] | None = None,
+    labels: Any = None,
     metric: Literal["cosine", "l2"] = "cosine",
     seed: int | None = 0,
     name: str = "",
@@ -86,8 +86,9 @@ def embedding_map(
     chosen, notes = choose(method, len(different))
     unlike = matrix if len(different) == len(matrix) else matrix[different]
     laid_out = lay_out(unlike, chosen, seed=seed, show_progress=show_progress)
-    points = _spread_copies(_framed(laid_out), copy_of)
-    clusters = group(points, n_clusters, seed)
+    places = _framed(laid_out)
+    clusters = group(places[copy_of], n_clusters, seed)
+    points = _spread_copies(places, copy_of)
     words = _words(contents, clusters, seed)
     middles = _middles(matrix, clusters, len(words), seed)
     fallbacks = [titles[row] if titles is not None else "" for row in middles]

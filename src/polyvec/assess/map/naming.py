@@ -124,8 +124,11 @@ def labels_of(words: Sequence[tuple[str, ...]], fallbacks: Sequence[str]) -> lis
     for number, (named, fallback) in enumerate(zip(words, fallbacks, strict=True)):
         label = _joined_label(named, _LABEL_WORDS) or shortened(fallback, _LABEL_CHARACTERS) or f"group {number + 1}"
         if label in labels:
-            longer = ", ".join(named)
-            label = longer if longer and longer not in labels else f"{label} ({number + 1})"
+            label = shortened(", ".join(named), 2 * _LABEL_CHARACTERS) or label
+        plain, copy = label, number + 1
+        while label in labels:
+            label = f"{plain} ({copy})"
+            copy += 1
         labels.append(label)
     return labels
 

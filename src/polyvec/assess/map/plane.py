@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -100,7 +100,7 @@ class EmbeddingMap:
         shown = {"umap": "UMAP", "pacmap": "PaCMAP", "tsne": "t-SNE", "pca": "PCA"}.get(self.method, self.method)
         return ", ".join(part for part in (self.name, made, shown) if part)
 
-    def with_labels(self, labels: Sequence[Any] | None, name: str = "") -> EmbeddingMap:
+    def with_labels(self, labels: Any, name: str = "") -> EmbeddingMap:
         """The same map coloured by a value of each row (texts, numbers, `None` where it is missing).
 
         Raises:
