@@ -151,7 +151,7 @@ def index(
     sources: Annotated[
         list[str], typer.Argument(help="Files, folders, globs, or names of data sets of the catalogue.")
     ],
-    to: Annotated[Path, typer.Option("--to", help="Folder of the index; made when missing.")],
+    to: Annotated[str, typer.Option("--to", help="Folder or address (s3://...) of the index; made when missing.")],
     model: Model = None,
     precision: Annotated[Precision, typer.Option(help="auto: fastest; exact: 32-bit.")] = Precision.auto,
     include: Include = None,
@@ -197,7 +197,7 @@ def index(
         _print_report(report, quiet)
 
 
-IndexFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the index.")]
+IndexFolder = Annotated[str, typer.Argument(metavar="DIR", help="Folder or address (s3://...) of the index.")]
 Count = Annotated[int, typer.Option("-k", min=1, help="How many documents.")]
 Where = Annotated[str | None, typer.Option("--where", help='Filter on metadata, SQL-like: "year > 2020".')]
 Offset = Annotated[int, typer.Option("--offset", min=0, help="Skip this many of the best (paging).")]

@@ -15,7 +15,8 @@ the same names override these."""
 _ENDPOINTS = ("endpoint", "aws_endpoint", "aws_endpoint_url", "endpoint_url")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _URI = re.compile(r"(?:uri: Some\(|Error performing \w+ )(https?://[^/)\s]+)")
-_DIFFERENT_ENDS = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken", "InvalidToken")
+_UNREACHED = ("tcp connect error", "dns error", "kind: Connect", "Connection refused", "error sending request")
+_REFUSED = ("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "ExpiredToken", "InvalidToken")
 
 
 def is_address(path: str) -> bool:
@@ -75,7 +76,7 @@ def storage_problem(error: BaseException, address: str, action: str) -> StoreErr
     problem = f"cannot {action} {address}: "
     if code == "NoSuchBucket":
         return StoreError(f"{problem}there is no bucket {bucket!r}{place}; create it, or check the address")
-    if code in _DIFFERENT_ENDS:
+    if code in _REFUSED:
         return StoreError(
             f"{problem}access was refused{place} ({code}); check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what "
             "they may do in this bucket"
@@ -100,10 +101,7 @@ def storage_problem(error: BaseException, address: str, action: str) -> StoreErr
             f"{problem}the endpoint{place} is not encrypted; use https, or allow it with "
             "storage_options={'allow_http': 'true'}"
         )
-    if any(
-        sign in text
-        for sign in ("tcp connect error", "dns error", "kind: Connect", "Connection refused", "error sending request")
-    ):
+    if any(sign in text for sign in _UNREACHED):
         return StoreError(
             f"{problem}the storage{place} does not answer; check that it runs, and the endpoint (AWS_ENDPOINT_URL)"
         )

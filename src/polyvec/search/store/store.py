@@ -169,10 +169,16 @@ class Store(ReadableStore):
     @classmethod
     def open_or_create(cls, path: str | os.PathLike[str], *, encoder: Any = None, **options: Any) -> Store:
         """`open` when there is a store, else `create`; `options` are those of `create`, which an open store ignores."""
-        if Place(path, options.get("storage_options")).has_table():
-            known = {"lock_timeout", "memory_limit", "storage_options"}
-            return cls.open(path, encoder=encoder, **{key: value for key, value in options.items() if key in known})
-        return cls.create(path, encoder=encoder, **options)
+        place = Place(path, options.get("storage_options"))
+        if not place.has_table():
+            try:
+                return cls.create(path, encoder=encoder, **options)
+            except StoreError:
+                if options.get("overwrite") or not place.has_table():
+                    raise
+                # another process was quicker
+        known = {"lock_timeout", "memory_limit", "storage_options"}
+        return cls.open(path, encoder=encoder, **{key: value for key, value in options.items() if key in known})
 
     @property
     def read_only(self) -> bool:
