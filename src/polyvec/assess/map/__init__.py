@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from polyvec.core.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from polyvec.assess.map.mapping import embedding_map as embedding_map
     from polyvec.assess.map.plane import NO_CLUSTER as NO_CLUSTER
     from polyvec.assess.map.plane import Cluster as Cluster
     from polyvec.assess.map.plane import EmbeddingMap as EmbeddingMap
-    from polyvec.assess.map.mapping import embedding_map as embedding_map
     from polyvec.assess.map.stored import store_map as store_map
 
 __getattr__, __dir__, __all__ = lazy_exports(

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from polyvec.assess.health.scan import hash_multipliers, row_hashes
-from polyvec.assess.map.plane import NO_CLUSTER, Cluster, EmbeddingMap, checked_labels
 from polyvec.assess.map.groups import checked_count, group
 from polyvec.assess.map.layout import Method, choose, lay_out
 from polyvec.assess.map.naming import cluster_words, labels_of, shortened
+from polyvec.assess.map.plane import NO_CLUSTER, Cluster, EmbeddingMap, checked_labels
 from polyvec.core.arrays import as_matrix
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.core.randomness import check_seed

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from polyvec.assess.map.plane import EmbeddingMap
 from polyvec.assess.map.palette import THEMES, Coloring, Theme, cluster_hues, coloring
+from polyvec.assess.map.plane import EmbeddingMap
 
 _SHADES = 64  # steps of the colour ramp for numbers
 

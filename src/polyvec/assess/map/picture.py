@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from polyvec.assess.map.plane import EmbeddingMap
 from polyvec.assess.map.palette import THEMES, Coloring, Theme, coloring
+from polyvec.assess.map.plane import EmbeddingMap
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 from polyvec.core.files import atomic_path
 
@@ -62,7 +62,7 @@ def draw(made: EmbeddingMap, theme: Theme, width: int, height: int, *, rasterize
     FigureCanvasAgg(figure)
     axes = figure.add_axes((_MARGIN, _MARGIN, 1 - 2 * _MARGIN, 1 - _MARGIN - _TITLE_HEIGHT - 0.01))
     axes.set_axis_off()
-    axes.set_aspect("equal", adjustable="datalim")
+    axes.set_aspect("equal", adjustable="box")
     unit = min(width, height) / 1200  # sizes below are for a picture 1200 pixels high
     colors = coloring(made)
     _points(axes, made, colors, theme, unit, rasterized)
@@ -167,7 +167,7 @@ def _names(figure: Any, axes: Any, made: EmbeddingMap, theme: Theme, unit: float
     for cluster in made.names[:_MOST_NAMES]:
         size = (9.5 + 4.5 * np.sqrt(cluster.count / largest)) * unit
         text = axes.text(
-            cluster.x, cluster.y, drawable(_lines(cluster.label)), fontsize=size, color=theme.ink, weight="semibold",
+            cluster.x, cluster.y, drawable(_lines(cluster.label)), fontsize=size, color=theme.ink, weight="bold",
             ha="center", va="center", zorder=5, linespacing=1.05, path_effects=halo, parse_math=False,
         )  # fmt: skip
         place = axes.transData.transform((cluster.x, cluster.y))

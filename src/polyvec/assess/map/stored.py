@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polyvec.assess.map.plane import EmbeddingMap
 from polyvec.assess.map.groups import checked_count
 from polyvec.assess.map.layout import Method, choose
 from polyvec.assess.map.mapping import TEXT_CHARACTERS, embedding_map
+from polyvec.assess.map.plane import EmbeddingMap
 from polyvec.core.errors import FileProblemError, InvalidValueError, PolyvecError
 from polyvec.core.progress import progress
 from polyvec.core.randomness import check_seed
