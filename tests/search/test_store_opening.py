@@ -137,10 +137,10 @@ def write_table(path, metadata):
 
 
 def test_a_store_of_a_newer_format_is_refused(tmp_path):
-    told = {"format": 2, "written_by": "9.1.0", "something": "new"}
+    told = {"format": 3, "written_by": "9.1.0", "something": "new"}
     write_table(tmp_path / "index", {b"polyvec": json.dumps(told).encode()})
     for opening in (Store.open, lambda path: Store.open_or_create(path, dim=2)):
-        with pytest.raises(StoreError, match=r"format 2, written by polyvec 9.1.0; .*up to format 1. Upgrade: pip"):
+        with pytest.raises(StoreError, match=r"format 3, written by polyvec 9.1.0; .*up to format 2. Upgrade: pip"):
             opening(tmp_path / "index")
 
 

@@ -38,14 +38,14 @@ def draw(prices: PriceList, path: str | os.PathLike[str]) -> None:
         )  # fmt: skip
     front = prices.front()
     axes.step(
-        [row.kept_bytes for row in front], [row.recall_10[0] for row in front], where="post", color=_FRONT, linewidth=1.2,
-        label="best for its bytes", zorder=3,
+        [row.kept_bytes for row in front], [row.recall_10[0] for row in front], where="post", color=_FRONT,
+        linewidth=1.2, label="best for its bytes", zorder=3,
     )  # fmt: skip
     if prices.chosen is not None:
         row = prices.chosen
         axes.plot(
-            row["kept_bytes"], row["recall_10"][0], marker="*", markersize=16, color=_CHOSEN, linestyle="none", zorder=4,
-            label=f"chosen: {row['full_label']}, {row['kept_bytes']} B",
+            row["kept_bytes"], row["recall_10"][0], marker="*", markersize=16, color=_CHOSEN, linestyle="none",
+            zorder=4, label=f"chosen: {row['full_label']}, {row['kept_bytes']} B",
         )  # fmt: skip
     axes.set_xscale("log", base=2)
     sizes = sorted({row.kept_bytes for row in front})
