@@ -71,3 +71,51 @@ def save_model_folder(folder: Path, state, *, shards: int = 1, config=None) -> P
         place |= dict.fromkeys(own, file)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": place}))
     return folder
+
+
+def tiny_text_model(folder: Path, seed: int = 0) -> Path:
+    """A random one-layer sentence-transformers model with a dense module and MiniLM's tokenizer."""
+    import shutil
+
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    from polyvec.encode.text.bundled import bundled_folder
+
+    tokenizer = AutoTokenizer.from_pretrained(str(bundled_folder()))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = BertModel(
+            BertConfig(
+                vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                intermediate_size=32, max_position_embeddings=64,
+            )
+        )  # fmt: skip
+        source = folder.with_suffix(".transformer")
+        network.save_pretrained(source)
+        tokenizer.model_max_length = 32
+        tokenizer.save_pretrained(source)
+        modules = [Transformer(str(source), max_seq_length=32), Pooling(16), Dense(16, 12)]
+        SentenceTransformer(modules=modules, device="cpu").save(str(folder))
+    shutil.rmtree(source)
+    return folder
+
+
+def perturbed_copy(folder: Path, to: Path, seed: int, size: float = 0.1) -> Path:
+    """A model as if trained from `folder`: every weight moved a little."""
+    import shutil
+
+    from safetensors.torch import load_file
+
+    shutil.copytree(folder, to)
+    generator = torch.Generator().manual_seed(seed)
+    for file in to.rglob("*.safetensors"):
+        state = {
+            name: value + size * value.std() * torch.randn(value.shape, generator=generator)
+            if value.is_floating_point() and value.numel() > 1
+            else value
+            for name, value in load_file(file).items()
+        }
+        save_file(state, file, metadata={"format": "pt"})
+    return to

