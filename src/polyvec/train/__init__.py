@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
     from polyvec.train.objectives.normalized_temperature import NTXentLoss as NTXentLoss
     from polyvec.train.objectives.prefix import prefix as prefix
+    from polyvec.train.objectives.triplet import TripletLoss as TripletLoss
+    from polyvec.train.objectives.triplet import mine_triplets as mine_triplets
     from polyvec.train.objectives.variance_invariance import VICRegLoss as VICRegLoss
     from polyvec.train.sizes import halving_sizes as halving_sizes
 
@@ -36,11 +38,13 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "MatryoshkaLinear": "polyvec.train.heads",
         "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
         "NTXentLoss": "polyvec.train.objectives.normalized_temperature",
+        "TripletLoss": "polyvec.train.objectives.triplet",
         "VICRegLoss": "polyvec.train.objectives.variance_invariance",
         "cached_backward": "polyvec.train.gradient_cache",
         "false_negatives": "polyvec.train.objectives.guided",
         "halving_sizes": "polyvec.train.sizes",
         "mine_hard_negatives": "polyvec.train.negatives.mining",
+        "mine_triplets": "polyvec.train.objectives.triplet",
         "negatives": "polyvec.train.negatives",
         "objectives": "polyvec.train.objectives",
         "prefix": "polyvec.train.objectives.prefix",

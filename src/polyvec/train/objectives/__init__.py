@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from polyvec.train.objectives.matryoshka import MatryoshkaCrossEntropy as MatryoshkaCrossEntropy
     from polyvec.train.objectives.matryoshka import MatryoshkaLoss as MatryoshkaLoss
     from polyvec.train.objectives.normalized_temperature import NTXentLoss as NTXentLoss
+    from polyvec.train.objectives.triplet import TripletLoss as TripletLoss
+    from polyvec.train.objectives.triplet import mine_triplets as mine_triplets
     from polyvec.train.objectives.variance_invariance import VICRegLoss as VICRegLoss
 
 __getattr__, __dir__, __all__ = lazy_exports(
@@ -26,8 +28,10 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "MatryoshkaCrossEntropy": "polyvec.train.objectives.matryoshka",
         "MatryoshkaLoss": "polyvec.train.objectives.matryoshka",
         "NTXentLoss": "polyvec.train.objectives.normalized_temperature",
+        "TripletLoss": "polyvec.train.objectives.triplet",
         "VICRegLoss": "polyvec.train.objectives.variance_invariance",
         "false_negatives": "polyvec.train.objectives.guided",
+        "mine_triplets": "polyvec.train.objectives.triplet",
         "same_group": "polyvec.train.objectives.candidates",
     },
 )
