@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from polyvec.search.scoring import best_columns, blocks
 
 _MOST_SAMPLES = 100_000  # encodings that a quantiser learns from, as in the paper
 _FEWEST_SAMPLES = 256
+_ENOUGH_A_CENTROID = 39  # what FAISS asks for
 
 
 class Engine(Protocol):
@@ -35,7 +37,7 @@ class Engine(Protocol):
         ...
 
     def best(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """Numbers of the `count` best for each query `(q, count)`, in any order."""
+        """Numbers of the `count` best for each query `(q, count)`, best first."""
         ...
 
     def save(self, folder: Path) -> None:
@@ -73,7 +75,10 @@ class FlatEngine:
         """The best by exact inner product."""
         found = np.empty((len(queries), count), dtype=np.int64)
         for part in blocks(len(queries), len(self)):
-            found[part] = best_columns(queries[part] @ self._matrix.T, count)
+            scores = queries[part] @ self._matrix.T
+            columns = best_columns(scores, count)
+            order = np.argsort(-np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable")
+            found[part] = np.take_along_axis(columns, order, axis=1)
         return found
 
     def save(self, folder: Path) -> None:
@@ -127,8 +132,27 @@ class FaissEngine:
                     f"{_FEWEST_SAMPLES}; add more at once or use engine='flat'"
                 )
             step = -(-len(encodings) // _MOST_SAMPLES)
-            self._index.train(np.ascontiguousarray(encodings[::step]))
+            self._train(np.ascontiguousarray(encodings[::step]))
         self._index.add(np.ascontiguousarray(encodings))
+
+    def _train(self, samples: np.ndarray) -> None:
+        if not isinstance(self._index, self._faiss.IndexPQ):
+            self._index.train(samples)
+            return
+        centroids = self._index.pq.ksub
+        if len(samples) < _ENOUGH_A_CENTROID * centroids:
+            warnings.warn(
+                f"product quantisation learns {centroids} centroids from {len(samples)} documents, which fits these "
+                f"better than later ones; {_ENOUGH_A_CENTROID * centroids:,} are enough",
+                stacklevel=4,
+            )
+        self._index.pq.cp.min_points_per_centroid = 1  # one warning instead of FAISS's for each eight numbers
+        threads = self._faiss.omp_get_max_threads()
+        self._faiss.omp_set_num_threads(1)  # hundreds of tiny k-means: threads would wait for each other
+        try:
+            self._index.train(samples)
+        finally:
+            self._faiss.omp_set_num_threads(threads)
 
     def remove(self, gone: np.ndarray) -> None:
         """Drop encodings, where this kind of index can."""

@@ -161,14 +161,15 @@ class MultiVectorIndex:
     # -- search -------------------------------------------------------------------------------------------------
 
     def candidates(self, queries: Any, n_candidates: int = 100) -> list[np.ndarray]:
-        """Ids that the encodings alone find for each query, not scored exactly and in no order.
+        """Ids that the encodings alone find for each query, best first by the estimated scores.
 
         Raises:
             StoreError: The index is empty.
             InvalidValueError: See the class.
         """
         sets, count = self._asked(queries), min(check_size(n_candidates, "n_candidates"), len(self))
-        return [self.ids[rows] for rows in self._candidate_rows(sets, count)]
+        ids = self.ids
+        return [ids[rows] for rows in self._candidate_rows(sets, count)]
 
     def search(
         self, queries: Any, k: int = 10, n_candidates: int | None = None, *, carve: float | None = None
@@ -202,6 +203,7 @@ class MultiVectorIndex:
         rows = np.empty((len(sets), k), dtype=np.int64)
         for number, found in enumerate(self._candidate_rows(sets, min(wanted, len(self)))):
             query = sets[number] if carve is None else ball_carve(sets[number], carve)
+            found = np.sort(found)  # equal scores come in the order of the documents
             documents = self._kept.read(found)
             exact = best_matches(query, documents.values, documents.offsets).sum(axis=0)
             order = np.argsort(-exact, kind="stable")[:k]
@@ -215,11 +217,9 @@ class MultiVectorIndex:
         return as_sets(queries, "query", dim=self.encoder.n_features_in_)
 
     def _candidate_rows(self, sets: VectorSets, count: int) -> list[np.ndarray]:
-        """Numbers of the candidates of each query, increasing, `count` of them."""
+        """Numbers of the candidates of each query, best first, `count` of them."""
         found = self._engine.best(self.encoder.transform_queries(sets), count)
-        if found.min() >= 0:
-            return list(np.sort(found, axis=1))
-        return [_topped_up(row[row >= 0], count) for row in found]
+        return [row if row.min() >= 0 else _topped_up(row[row >= 0], count) for row in found]
 
     # -- files --------------------------------------------------------------------------------------------------
 
@@ -302,9 +302,9 @@ def _checked_ids(ids: Any, count: int) -> pa.Array:
 
 
 def _topped_up(rows: np.ndarray, count: int) -> np.ndarray:
-    """`count` different numbers, increasing: those in `rows`, and the smallest others."""
+    """`count` different numbers: those in `rows`, then the smallest others."""
     others = np.setdiff1d(np.arange(count + len(rows)), rows, assume_unique=True)
-    return np.sort(np.concatenate([rows, others[: count - len(rows)]]))
+    return np.concatenate([rows, others[: count - len(rows)]])
 
 
 def _read_state(path: Path) -> dict[str, Any]:
