@@ -10,6 +10,7 @@ from jaxtyping import config, install_import_hook
 
 # Only modules whose signatures carry array shapes; compiled (numba) modules cannot be wrapped.
 CHECKED = ["polyvec.train", "polyvec.compress", "polyvec.assess", "polyvec.search.funnel"]
+CHECKED += ["polyvec.combine.merging.combiners"]
 _hook = install_import_hook(CHECKED, "beartype.beartype")
 
 

@@ -12,7 +12,7 @@ from polyvec.combine import TaskVector, merge, merge_files
 from polyvec.combine.merging.methods import METHODS, MergeMethod
 from polyvec.combine.task_vectors import weight_files
 from polyvec.combine.task_vectors.checkpoint import Checkpoint
-from polyvec.core.errors import FileProblemError, FormatError, InvalidValueError
+from polyvec.core.errors import FileProblemError, FormatError, InvalidTypeError, InvalidValueError
 
 PLAIN = ("average", "task-arithmetic", "slerp", "ties", "dare")
 
@@ -102,6 +102,7 @@ def test_refusals_leave_nothing_behind(folders, tmp_path):
     refused(InvalidValueError, "is or holds", base, models, tmp_path)
     refused(InvalidValueError, "needs a folder, as the base is one", base, models, tmp_path / "o.safetensors")
     refused(FileProblemError, "no such file", base, [tmp_path / "none"], save)
+    refused(InvalidTypeError, "needs a list", base, str(models[0]), save)
     broken = save_model_folder(tmp_path / "nan", {**tuned[0], "b.bias": torch.full((7,), float("nan"))})
     other = save_model_folder(tmp_path / "other", {"d.weight": torch.ones(2)})
     taken = tmp_path / "taken"

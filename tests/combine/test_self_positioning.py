@@ -182,7 +182,7 @@ def test_nan_stops_and_the_best_numbers_stay():
         SelfPositioning(base, tuned, squared).fit([batch * math.nan])
 
 
-def test_bad_input():
+def test_bad_input(own_messages):
     base, tuned, batch = linear_models(2)
     for options, error, message in (
         ({"mu": -0.1}, InvalidValueError, "mu: got -0.1"),

@@ -17,7 +17,7 @@ from polyvec.combine.merging.methods import MergeMethod, merge_method
 from polyvec.combine.task_vectors.vector import TaskVector
 from polyvec.combine.task_vectors.weight_files import SKIPPED_FOLDERS, FileCheckpoint, open_files, vocabulary
 from polyvec.combine.task_vectors.weight_writer import write_weights
-from polyvec.core.errors import FormatError, InvalidValueError
+from polyvec.core.errors import FormatError, InvalidTypeError, InvalidValueError
 from polyvec.core.files import atomic_directory, atomic_path, file_problem, write_json
 from polyvec.core.progress import progress
 
@@ -101,6 +101,8 @@ def merge_files(
     """
     started = time.perf_counter()
     chosen = merge_method(method, **options)
+    if isinstance(models, (str, os.PathLike)):
+        raise InvalidTypeError(f"models: got one {type(models).__name__}, needs a list of models or task vectors")
     models = list(models)
     start = open_files(base)
     target = Path(to)

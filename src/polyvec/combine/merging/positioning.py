@@ -71,7 +71,8 @@ class SelfPositioning:
     The merged model is `base + lambda * W`, where `W` is the iterated spherical interpolation of the task vectors by
     mixing weights `a` (`slerp_coefficients`). Only `a` and `lambda` are learned, by Adam on
     `mean over batches of loss + mu * lambda`; the base and the task vectors stay as they are. A step is one forward and
-    backward pass of the merged model, and one inner product of its gradient with each task vector.
+    backward pass of the merged model, and one inner product of its gradient with each task vector; the task vectors are
+    in memory meanwhile.
 
     Args:
         base_model: The start `theta_0`; not changed. Used in evaluation mode, without dropout.
