@@ -237,6 +237,61 @@ def test_the_map(tmp_path, quick_maps):
     assert ready(web, "/api/map")["map"]["count"] == 59
 
 
+def test_the_price_list(tmp_path, monkeypatch):
+    from polyvec.search.prices import measuring
+
+    few = measuring.settings
+    monkeypatch.setattr(measuring, "settings", lambda *given, **more: few(*given, **more)[:2])
+    store = make_store(tmp_path / "index", 120)
+    web = client(store)
+    assert web.get("/api/prices").json()["status"] == "none"  # it takes minutes: only when it is asked for
+    assert web.post("/api/prices").json()["status"] == "computing"
+    second = web.post("/api/prices")
+    assert second.status_code in (200, 409)  # 409 while the first is at it
+    prices = ready(web, "/api/prices")["prices"]
+    assert prices["full_bytes"] == 4 * 32
+    for row in prices["rows"]:
+        assert row["kept_bytes"] >= row["bytes"]
+        assert 0 <= row["recall_10"][1] <= row["recall_10"][0] <= row["recall_10"][2] <= 1
+    again = client(Store.open(store.path, encoder=HashEncoder()))
+    assert (
+        wait_for(lambda: again.get("/api/prices").json(), lambda told: told["status"] == "ready", 5)["prices"] == prices
+    )
+    store.delete(["doc0"])
+    assert web.get("/api/prices").json()["status"] == "none"
+
+
+def test_a_price_list_that_is_being_measured_is_not_begun_again(store):
+    web = client(store)
+    web.app.state.service.background.start = lambda work, name: None
+    assert web.post("/api/prices").json()["status"] == "computing"
+    refused = web.post("/api/prices")
+    assert refused.status_code == 409
+    assert refused.json()["error"]["code"] == "busy"
+
+
+def test_progress_rises(store, monkeypatch):
+    from polyvec.app.server.derived import Background, Derived
+    from polyvec.core.progress import progress
+
+    seen = []
+
+    def compute(snapshot):
+        for _ in range(2):
+            with progress("a step", 4, show=False) as handle:
+                for _ in range(4):
+                    handle.advance()
+                    seen.append(made.state(snapshot).progress)
+        return "done"
+
+    background = Background()
+    monkeypatch.setattr(background, "start", lambda work, name: work())
+    made = Derived("thing", compute=compute, read=dict, keep=lambda *_: None, background=background, steps=2)
+    made._lock = __import__("threading").RLock()  # here all of it runs in one thread
+    assert made.state(store.snapshot()).value == "done"
+    assert seen == [0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 0.99]
+
+
 def test_systems(web):
     listed = web.get("/api/systems").json()["systems"]
     assert [entry["slug"] for entry in listed] == [entry.slug for entry in systems()]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 logger = logging.getLogger("polyvec")
@@ -62,6 +63,39 @@ class _LogHandle(ProgressHandle):
         self._total = total
 
 
+class _ToldHandle(ProgressHandle):
+    """Passes on to a listener what another handle shows."""
+
+    def __init__(self, shown: ProgressHandle, total: int | None, listener: Callable[[float], None]) -> None:
+        self._shown, self._total, self._listener, self._done = shown, total, listener, 0
+
+    def advance(self, amount: int = 1) -> None:
+        self._shown.advance(amount)
+        self._done += amount
+        if self._total:
+            self._listener(min(1.0, self._done / self._total))
+
+    def describe(self, text: str) -> None:
+        self._shown.describe(text)
+
+    def set_total(self, total: int) -> None:
+        self._shown.set_total(total)
+        self._total = total
+
+
+_listener: ContextVar[Callable[[float], None] | None] = ContextVar("polyvec-progress", default=None)
+
+
+@contextmanager
+def progress_told_to(listener: Callable[[float], None]) -> Iterator[None]:
+    """Inside the block (and its thread), each `progress` also tells `listener` its share that is done, from 0 to 1."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 @contextmanager
 def progress(description: str, total: int | None = None, *, show: bool | None = None) -> Iterator[ProgressHandle]:
     """Context manager that reports progress on stderr.
@@ -69,6 +103,13 @@ def progress(description: str, total: int | None = None, *, show: bool | None = 
     `show=None` (default) draws a bar when stderr is a terminal; `False` never draws; `True` always draws.
     `total` is the number of units, or `None` while unknown.
     """
+    listener = _listener.get()
+    with _shown(description, total, show) as handle:
+        yield handle if listener is None else _ToldHandle(handle, total, listener)
+
+
+@contextmanager
+def _shown(description: str, total: int | None, show: bool | None) -> Iterator[ProgressHandle]:
     if show is None:
         show = sys.stderr.isatty()
     if not show:

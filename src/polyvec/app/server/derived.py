@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from polyvec.core.errors import PolyvecError
 from polyvec.core.files import cache_directory, write_json
+from polyvec.core.progress import progress_told_to
 from polyvec.search.store.opening import DERIVED_FOLDER
 from polyvec.search.store.snapshot import Snapshot
 
@@ -21,7 +22,6 @@ logger = logging.getLogger("polyvec.server")
 T = TypeVar("T")
 
 Stamp = dict[str, Any]
-Progress = Callable[[float], None]
 Status = Literal["none", "computing", "ready", "failed"]
 
 
@@ -88,7 +88,8 @@ class Derived(Generic[T]):
 
     Args:
         name: What it is called in messages.
-        compute: Makes it from a version of the index, telling how far it is.
+        compute: Makes it from a version of the index; its progress bars tell how far it is.
+        steps: Progress bars that it shows, one after the other.
         read: Reads what was kept before; gives the stamp with it. May raise anything.
         keep: Writes it down with the stamp.
         background: Where it is computed.
@@ -98,12 +99,14 @@ class Derived(Generic[T]):
         self,
         name: str,
         *,
-        compute: Callable[[Snapshot, Progress], T],
+        compute: Callable[[Snapshot], T],
         read: Callable[[], tuple[Stamp, T]],
         keep: Callable[[T, Stamp], None],
         background: Background,
+        steps: int = 1,
     ) -> None:
         self.name = name
+        self._steps = steps
         self._compute, self._read, self._keep, self._background = compute, read, keep, background
         self._lock = threading.Lock()
         self._looked: Stamp | None = None
@@ -142,11 +145,18 @@ class Derived(Generic[T]):
         self._background.start(lambda: self._work(snapshot, stamp), self.name)
 
     def _work(self, snapshot: Snapshot, stamp: Stamp) -> None:
-        def tell(share: float) -> None:
-            self._state = State("computing", progress=round(min(1.0, max(0.0, share)), 4))
+        finished, last = 0, 0.0
+
+        def tell(share: float) -> None:  # a step that begins anew follows one that is finished
+            nonlocal finished, last
+            finished += share < last
+            last = share
+            done = min(0.99, (finished + share) / max(self._steps, finished + 1))
+            self._state = State("computing", progress=round(max(done, self._state.progress or 0.0), 4))
 
         try:
-            value = self._compute(snapshot, tell)
+            with progress_told_to(tell):
+                value = self._compute(snapshot)
         except PolyvecError as error:
             self._finish(State("failed", message=" ".join(str(error).split())))
         except Exception as error:

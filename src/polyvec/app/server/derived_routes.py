@@ -41,7 +41,8 @@ def derived_routes(service: Service) -> APIRouter:
 
     def prices_now() -> Prices:
         state = service.prices.state(service.store.snapshot(), start=False)
-        return Prices(status=state.status, progress=state.progress, message=state.message, prices=state.value)
+        prices = None if state.value is None else state.value.to_dict()
+        return Prices(status=state.status, progress=state.progress, message=state.message, prices=prices)
 
     @router.get("/prices", operation_id="prices", responses=documented())
     async def prices() -> Prices:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Body, Query
+from starlette.responses import Response
 
 from polyvec import __version__
 from polyvec.app.server.facets import Facets
@@ -67,21 +68,25 @@ def search_routes(service: Service, *, token_required: bool) -> APIRouter:
         """The values of a column with their counts, or its range."""
         return await run(lambda: facet_counts.of(service.store.snapshot(), column, limit))
 
-    @router.get("/search", operation_id="search", responses=documented(422))
+    def as_json(found: Found) -> Response:
+        # written on the thread that searched, and not validated a second time: a third of a request's time
+        return Response(found.model_dump_json(), media_type="application/json")
+
+    @router.get("/search", operation_id="search", response_model=Found, responses=documented(422))
     async def search(
         q: Annotated[str, Query(min_length=1, max_length=MAX_QUERY, description="What to look for.")],
         mode: Annotated[Mode, Query(description="By meaning, by words, or both.")] = "dense",
         k: K = 10,
         offset: Offset = 0,
         where: Where = "",
-    ) -> Found:
+    ) -> Response:
         """Find documents."""
-        return await run(service.search, q, mode, k, offset, where or None)
+        return await run(lambda: as_json(service.search(q, mode, k, offset, where or None)))
 
-    @router.get("/similar", operation_id="similar", responses=documented(404, 422))
-    async def similar(id: Id, k: K = 10, offset: Offset = 0, where: Where = "") -> Found:
+    @router.get("/similar", operation_id="similar", response_model=Found, responses=documented(404, 422))
+    async def similar(id: Id, k: K = 10, offset: Offset = 0, where: Where = "") -> Response:
         """Documents like a given one, without it."""
-        return await run(service.similar, id, k, offset, where or None)
+        return await run(lambda: as_json(service.similar(id, k, offset, where or None)))
 
     @router.get("/document", operation_id="document", responses=documented(404, 422))
     async def document(id: Id) -> FullDocument:

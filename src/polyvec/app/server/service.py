@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from polyvec.app.server.derived import Background, Derived, Progress, Stamp, derived_folder, json_file, stamp_of
+from polyvec.app.server.derived import Background, Derived, Stamp, derived_folder, json_file, stamp_of
 from polyvec.app.server.highlights import Highlighter
 from polyvec.app.server.limits import ServerLimits
 from polyvec.app.server.models import Found, FoundDocument, FullDocument
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from polyvec.assess.map import EmbeddingMap
     from polyvec.data.documents import Scalar
     from polyvec.search import Hit, Store
+    from polyvec.search.prices import PriceList
     from polyvec.search.store.snapshot import Snapshot
 
 Mode = Literal["dense", "keyword", "hybrid"]
@@ -81,12 +82,12 @@ class Service:
         self.name = Path(store.path).name or store.path
         read, keep = json_file(self.folder / "health.json")
         self.health: Derived[dict[str, Any]] = Derived(
-            "health report", compute=self._examine, read=read, keep=keep, background=self.background
+            "health report", compute=self._examine, read=read, keep=keep, background=self.background, steps=2
         )
         self.map: Derived[EmbeddingMap] = Derived(
-            "map", compute=self._draw, read=self._read_map, keep=self._keep_map, background=self.background
+            "map", compute=self._draw, read=self._read_map, keep=self._keep_map, background=self.background, steps=2
         )
-        self.prices: Derived[dict[str, Any]] = price_list(self.folder, self.store, self.background)
+        self.prices: Derived[PriceList] = price_list(self.folder, self.store, self.background)
         self._default: Any = None
         self._default_lock = threading.Lock()
         self._places: tuple[Any, dict[str, int]] = (None, {})
@@ -214,7 +215,7 @@ class Service:
 
     # -- what is derived ------------------------------------------------------------------------------------------
 
-    def _examine(self, snapshot: Snapshot, progress: Progress) -> dict[str, Any]:
+    def _examine(self, snapshot: Snapshot) -> dict[str, Any]:
         from polyvec.assess.health import health_report
 
         reader = Reader(snapshot, self.store.memory_limit)
@@ -227,7 +228,7 @@ class Service:
         )
         return report.to_dict()
 
-    def _draw(self, snapshot: Snapshot, progress: Progress) -> EmbeddingMap:
+    def _draw(self, snapshot: Snapshot) -> EmbeddingMap:
         from polyvec.assess.map.stored import store_map
 
         return store_map(self.store, show_progress=False)
