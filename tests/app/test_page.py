@@ -11,6 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 from polyvec.search import Store
 
 ACTION_MS = 20_000
+expect.set_options(timeout=ACTION_MS)  # a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-import time
 
 import numpy as np
 import psutil
@@ -12,7 +11,8 @@ from page_testing import FLAGS, Watched, chromium_path, make_store, serving
 pytest.importorskip("playwright.sync_api", reason="playwright is in polyvec[test]")
 from playwright.sync_api import expect, sync_playwright
 
-FRAMES = 60
+FRAMES = 40
+expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +46,10 @@ def pixels(page):
 
     import matplotlib.image
 
-    picture = page.locator("canvas.map-canvas").screenshot(
-        style=".map-labels, .map-tools, .tooltip { visibility: hidden }"
+    page.evaluate(
+        "document.querySelectorAll('.map-labels, .map-tools, .tooltip').forEach(e => { e.style.opacity = 0 })"
     )
+    picture = page.locator("canvas.map-canvas").screenshot()
     return (matplotlib.image.imread(io.BytesIO(picture))[..., :3] * 255).astype(int)
 
 
@@ -168,13 +169,23 @@ def test_keys_move_and_zoom(page, address):
 
 
 def processor_seconds():
-    """What the browser, all its processes together, has used so far."""
-    used = 0.0
+    """What the browser has used so far: `(its page's process, all its processes)`."""
+    page = everything = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if "chrom" in process.name():
-                used += sum(process.cpu_times()[:2])
-    return used
+                used = sum(process.cpu_times()[:2])
+                everything += used
+                page += used if "--type=renderer" in process.cmdline() else 0.0
+    return np.array([page, everything])
+
+
+def frame_cost(page):
+    """Processor seconds of a frame while the map zooms."""
+    page.evaluate(ZOOM, 10)
+    before = processor_seconds()
+    page.evaluate(ZOOM, FRAMES)
+    return (processor_seconds() - before) / FRAMES
 
 
 ZOOM = """frames => new Promise(done => {
@@ -190,7 +201,11 @@ ZOOM = """frames => new Promise(done => {
 })"""
 
 
-def test_a_hundred_thousand_points(page, address):
+def test_a_hundred_thousand_points_move_as_easily_as_few(page, address):
+    page.goto(f"{address}/#/map")
+    expect(page.locator(".legend li")).to_have_count(8)
+    few = frame_cost(page)
+
     count = 100_000
     generator = np.random.default_rng(0)
     centres = generator.normal(size=(40, 2)) * 3
@@ -204,12 +219,11 @@ def test_a_hundred_thousand_points(page, address):
     summary = {"count": count, "method": "umap", "clusters": clusters, "x": limits[0], "y": limits[1]}
     page.route(re.compile("/api/map$"), lambda route: route.fulfill(json={"status": "ready", "map": summary}))
     page.route(re.compile("/api/map/points"), lambda route: route.fulfill(body=places.tobytes() + numbers.tobytes()))
-    page.goto(f"{address}/#/map")
+    page.reload()
     expect(page.locator(".legend li")).to_have_count(40)
-    page.evaluate(ZOOM, 5)
-    before, started = processor_seconds(), time.perf_counter()
-    page.evaluate(ZOOM, FRAMES)
-    used, took = processor_seconds() - before, time.perf_counter() - started
-    each = f"{1e3 * used / FRAMES:.1f} ms of processor time a frame, {1e3 * took / FRAMES:.1f} ms by the clock"
-    print(f"\n{count:,} points: {each}")
-    assert used / FRAMES < 0.15, "drawn by the processor alone; a graphics card needs far less"
+    many = frame_cost(page)
+    print(
+        f"\nprocessor ms a frame (page, with software rendering): few points {1e3 * few}, 100,000 points {1e3 * many}"
+    )
+    assert many[0] < 0.025, "the page's own work fits into a frame"
+    assert many[1] < 3 * few[1], "rendering, here by the processor, does not grow with the points"

@@ -67,10 +67,14 @@ class Scene {
     if (!this.frame) this.frame = requestAnimationFrame((now) => {
       this.frame = 0;
       this.draw(this.most);
-      this.adapt(now - this.lastDrawn);
+      const took = now - this.lastDrawn;
+      this.adapt(took);
       this.lastDrawn = now;
       clearTimeout(this.rest);
-      if (this.most < this.data.slots.length) this.rest = window.setTimeout(() => this.draw(Infinity), REST_MS);
+      if (this.most < this.data.slots.length) {
+        const wait = Math.max(REST_MS, took < PAUSE_MS ? 3 * took : 0); // not in the middle of a slow movement
+        this.rest = window.setTimeout(() => this.draw(Infinity), wait);
+      }
     });
   }
 
