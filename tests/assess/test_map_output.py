@@ -65,7 +65,7 @@ def test_names_do_not_cover_each_other_nor_leave_the_picture():
     crowded = made(groups=30)
     figure = draw(crowded, THEMES["light"], 900, 700, rasterized=True)
     renderer = figure.canvas.get_renderer()
-    names = [text.get_window_extent(renderer) for text in figure.axes[0].texts]
+    names = [text.get_window_extent(renderer) for text in figure.axes[0].texts if text.get_zorder() == 5]
     assert 5 < len(names) < 31
     assert not [pair for pair in itertools.combinations(names, 2) if pair[0].overlaps(pair[1])]
     for box in names:
@@ -125,10 +125,7 @@ def test_categories_and_numbers():
     count = 400
     few = coloring(made(labels=tuple("abc"[row % 3] if row else None for row in range(count))))
     assert few.kind == "categories"
-    assert [(label, hue) for label, hue, _ in few.legend] == [("a", 1), ("b", 0), ("c", 2), ("no value", -1)] or [
-        label for label, _, _ in few.legend
-    ] == ["b", "a", "c", "no value"]
-    assert sum(size for _, _, size in few.legend) == count
+    assert few.legend == (("a", 0, 133), ("b", 1, 133), ("c", 2, 133), ("no value", -1, 1))
     many = coloring(made(labels=tuple(f"kind {row % 40}" for row in range(count))))
     assert len(many.legend) == 9
     assert many.legend[-1] == ("32 others", -1, 320)
@@ -212,12 +209,12 @@ def test_words_are_those_that_set_a_group_apart():
     texts += ["this package contains maps"] * 30
     clusters = np.repeat([0, 1, 2], 30).astype(np.uint16)
     words = cluster_words(texts, clusters)
-    assert words[0][0] in ("machine learning", "learning tools")  # the pair says it all; "contains" is in every group
+    assert words[0] == ("learning tools", "machine")  # "contains" is in every group, so it helps no pair
     assert not {"package", "contains", "package contains"} & set(itertools.chain(*words))
     for named in words:
         used = [word for term in named for word in term.split()]
         assert len(used) == len(set(used))
-    assert words[2] == ("contains maps",) or words[2] == ("maps",)
+    assert words[2] == ("maps",)
 
 
 def test_words_do_not_depend_on_one_long_document_or_on_the_size_of_a_group():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from polyvec.assess.health.charts import CHARTS, LIGHT
@@ -49,7 +50,7 @@ def _words(report: HealthReport, figure: Any) -> float:
         y -= 0.0172
         _text(figure, columns[0], y, finding.status, size=8, color=STATUS_COLORS[finding.status], weight="bold")
         _text(figure, columns[1], y, finding.name, size=8)
-        _text(figure, columns[2], y, _cut(finding.shown, 48), size=7.5)
+        _text(figure, columns[2], y, _cut(finding.shown, 48), size=7.2)
         _text(figure, columns[3], y, _cut(finding.threshold, 60), size=6.3, color=LIGHT.muted)
     return y
 
@@ -60,12 +61,17 @@ def _charts(report: HealthReport, figure: Any, *, top: float) -> None:
         return
     lines = (len(CHARTS) + 1) // 2
     grid = figure.add_gridspec(
-        lines, 2, left=_LEFT + 0.05, right=_RIGHT, top=top - 0.045, bottom=0.05, hspace=0.62, wspace=0.28
+        lines, 2, left=_LEFT + 0.05, right=_RIGHT, top=top - 0.055, bottom=0.05, hspace=0.78, wspace=0.28
     )
     for place, chart in enumerate(shown):
         axes = figure.add_subplot(grid[place // 2, place % 2])
         chart.draw(axes, report.series[chart.key], LIGHT)
-        axes.set_title(chart.title, fontsize=9, loc="left", color=LIGHT.ink, weight="bold")
+        about = "\n".join(textwrap.wrap(chart.about, 68))
+        axes.text(
+            0, 1.03, about, transform=axes.transAxes, fontsize=6.3, color=LIGHT.muted, va="bottom", linespacing=1.15
+        )
+        pad = 4 + 8 * (1 + about.count("\n"))  # points, above the lines that say how to read it
+        axes.set_title(chart.title, fontsize=9, loc="left", color=LIGHT.ink, weight="bold", pad=pad)
 
 
 def _text(

@@ -77,29 +77,37 @@ def cluster_words(
         columns, share = columns[often], share[often]
         score = share * weight[columns]
         best = np.lexsort((columns, -score))[:_CANDIDATES]
-        names.append(_picked([str(found[column]) for column in columns[best]], share[best]))
+        terms_of = [str(found[column]) for column in columns[best]]
+        alone = {str(found[column]) for column in columns}
+        # a pair with a word that says nothing by itself ("contains machine") says no more than its other word
+        good = [place for place, term in enumerate(terms_of) if number == 1 or alone.issuperset(term.split(" "))]
+        names.append(_picked([terms_of[place] for place in good], share[best][good]))
     return names
 
 
 def _picked(terms: list[str], shares: np.ndarray) -> tuple[str, ...]:
-    """The first `WORDS` terms that say something new."""
+    """The first `WORDS` terms that say something new; a pair that mostly comes with a word stands for it."""
     share_of = dict(zip(terms, shares.tolist(), strict=True))
-    said = {
-        word
-        for pair, share in share_of.items()
-        if " " in pair
-        for word in pair.split(" ")
-        if share >= _SAID_BY_PAIR * share_of.get(word, np.inf)
-    }
+    pairs = [term for term in terms if " " in term]
     picked: list[str] = []
     used: set[str] = set()
+
+    def fresh(term: str) -> bool:
+        stems = [_stem(word) for word in term.split(" ")]
+        return len(set(stems)) == len(stems) and not used & set(stems)
+
     for term in terms:
-        words = term.split(" ")
-        stems = {_stem(word) for word in words}
-        if (len(words) == 1 and term in said) or len(stems) < len(words) or stems & used:
+        if not fresh(term):
             continue
+        if " " not in term:
+            said = (
+                pair
+                for pair in pairs
+                if term in pair.split(" ") and share_of[pair] >= _SAID_BY_PAIR * share_of[term] and fresh(pair)
+            )
+            term = next(said, term)
         picked.append(term)
-        used |= stems
+        used |= {_stem(word) for word in term.split(" ")}
         if len(picked) == WORDS:
             break
     return tuple(picked)

@@ -157,19 +157,19 @@ def _scale(figure: Any, colors: Coloring, theme: Theme, unit: float) -> None:
 
 def _names(figure: Any, axes: Any, made: EmbeddingMap, theme: Theme, unit: float, taken: list[Any]) -> None:
     """Names with a halo, the largest groups first; one that finds no free place near its group is left out."""
-    from matplotlib.patheffects import withStroke
+    from matplotlib.patheffects import Stroke
 
     renderer = figure.canvas.get_renderer()
     whole = figure.bbox
     boxes = [box.expanded(1.02, 1.1) for box in taken]
     largest = max((cluster.count for cluster in made.names), default=1)
-    halo = [withStroke(linewidth=3.2 * unit, foreground=theme.paper, alpha=0.9)]
+    halo = [Stroke(linewidth=3.2 * unit, foreground=theme.paper, alpha=0.9)]
     for cluster in made.names[:_MOST_NAMES]:
         size = (9.5 + 4.5 * np.sqrt(cluster.count / largest)) * unit
-        text = axes.text(
-            cluster.x, cluster.y, drawable(_lines(cluster.label)), fontsize=size, color=theme.ink, weight="bold",
-            ha="center", va="center", zorder=5, linespacing=1.05, path_effects=halo, parse_math=False,
-        )  # fmt: skip
+        options: dict[str, Any] = {"fontsize": size, "weight": "bold", "linespacing": 1.05, "parse_math": False}
+        options |= {"ha": "center", "va": "center"}
+        label = drawable(_lines(cluster.label))
+        text = axes.text(cluster.x, cluster.y, label, color=theme.ink, zorder=5, **options)
         place = axes.transData.transform((cluster.x, cluster.y))
         box = text.get_window_extent(renderer)
         members = made.points[made.clusters == cluster.number]
@@ -178,7 +178,10 @@ def _names(figure: Any, axes: Any, made: EmbeddingMap, theme: Theme, unit: float
             moved = box.translated(*shift)
             inside = whole.x0 <= moved.x0 and moved.x1 <= whole.x1 and whole.y0 <= moved.y0 and moved.y1 <= whole.y1
             if inside and not any(moved.overlaps(other) for other in boxes):
-                text.set_position(axes.transData.inverted().transform(place + shift))
+                x, y = axes.transData.inverted().transform(place + shift)
+                text.set_position((x, y))
+                # beneath, as an artist of its own: an effect on the name would make outlines of it in an SVG
+                axes.text(x, y, label, zorder=4, path_effects=halo, **options)
                 boxes.append(moved.padded(3 * unit))
                 break
         else:
