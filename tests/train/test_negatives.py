@@ -176,6 +176,16 @@ class TestMining:
         for number, rows in enumerate(mined.rows):
             assert np.allclose(mined.scores[number][rows >= 0], scores[number][rows[rows >= 0]], atol=1e-6)
 
+    def test_blocks_do_not_matter(self, monkeypatch):
+        queries, documents = vectors(6, 0), vectors(15, 1)
+        positives = [[0], [3, 7], [14], [2], [5, 6, 8], [1]]
+        found = dense_candidates(vectors(6, 2), documents, 9)
+        whole = mine_hard_negatives(queries, documents, positives, candidates=found)
+        monkeypatch.setattr("polyvec.train.negatives.mining._BLOCK", 4 * 6)
+        parts = mine_hard_negatives(queries, documents, positives, candidates=found)
+        assert np.array_equal(whole.rows, parts.rows)
+        assert np.array_equal(whole.thresholds, parts.thresholds)
+
     def test_the_recipe_of_nv_embed_by_hand(self):
         """Positive 0.8: 0.77 is above 0.76 and goes, 0.75 stays."""
         angles = np.arccos([0.8, 0.77, 0.75, 0.3, 0.9])

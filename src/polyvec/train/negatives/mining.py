@@ -15,6 +15,7 @@ from polyvec.core.randomness import numpy_generator
 from polyvec.train.negatives.candidates import Candidates, check_count, dense_candidates, unit_rows
 
 CHOICES = ("hardest", "random")
+_BLOCK = 1 << 24  # elements of the largest temporary array
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,16 @@ def _is_positive(rows: np.ndarray, positives: list[np.ndarray]) -> np.ndarray:
     return np.isin(rows + width * np.arange(len(rows))[:, None], known) & (rows >= 0)
 
 
+def _pair_scores(asked: np.ndarray, stored: np.ndarray, query: np.ndarray, row: np.ndarray) -> npt.NDArray[np.float32]:
+    """Inner products of given pairs, in blocks."""
+    scores = np.empty(len(query), dtype=np.float32)
+    step = max(1, _BLOCK // asked.shape[1])
+    for start in range(0, len(query), step):
+        block = slice(start, start + step)
+        scores[block] = np.einsum("nd,nd->n", asked[query[block]], stored[row[block]])
+    return scores
+
+
 def rescored(candidates: Candidates, queries: Any, documents: Any) -> Candidates:
     """The same candidates with the cosines of other vectors, say of a stronger guide, best first by those.
 
@@ -199,8 +210,8 @@ def rescored(candidates: Candidates, queries: Any, documents: Any) -> Candidates
     if candidates.rows.max(initial=-1) >= len(stored):
         raise InvalidValueError(f"documents: got {len(stored)}, but a candidate is row {candidates.rows.max()}")
     scores = np.full(candidates.rows.shape, -np.inf, dtype=np.float32)
-    for number, rows in enumerate(candidates.rows):
-        scores[number, rows >= 0] = stored[rows[rows >= 0]] @ asked[number]
+    query, place = np.nonzero(candidates.rows >= 0)
+    scores[query, place] = _pair_scores(asked, stored, query, candidates.rows[query, place])
     order = np.argsort(-scores, axis=1, kind="stable")
     return Candidates(np.take_along_axis(candidates.rows, order, axis=1), np.take_along_axis(scores, order, axis=1))
 
@@ -257,7 +268,9 @@ def mine_hard_negatives(
     stored = unit_rows(documents, "documents")
     asked = unit_rows(queries, "queries", dim=stored.shape[1])
     own = check_positives(positives, len(asked), len(stored))
-    lowest = np.array([(stored[rows] @ asked[number]).min() for number, rows in enumerate(own)], dtype=np.float32)
+    counts = np.array([len(rows) for rows in own])
+    scores = _pair_scores(asked, stored, np.repeat(np.arange(len(own)), counts), np.concatenate(own))
+    lowest = np.minimum.reduceat(scores, np.cumsum(counts) - counts)
     limits = score_limits(lowest, max_ratio=max_ratio, margin=margin, max_score=max_score)
     candidates = dense_candidates(asked, stored, depth) if candidates is None else rescored(candidates, asked, stored)
     return select_negatives(

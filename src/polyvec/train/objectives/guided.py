@@ -102,7 +102,8 @@ class GuidedContrastiveLoss(nn.Module):
     tokenizer. Without guide vectors this is `InfoNCE` with the blocks `qq` and `pp`.
 
     As it takes embeddings, `MatryoshkaLoss` goes around it (guide vectors by keyword are not sliced), and
-    `cached_backward` makes its batch as large as wanted.
+    `cached_backward` makes its batch as large as wanted. Where one batch is scored many times, call `false_negatives`
+    once and give its masks to `InfoNCE` as `exclude`.
 
     Args:
         temperature: Scores are divided by it; 0.01 as in the source.
