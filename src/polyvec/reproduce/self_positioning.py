@@ -302,7 +302,7 @@ def plot(report: Report, figure: Figure) -> None:
         right.plot(shares, scores, marker, color=colour, label=name, markersize=5)
     joint = max(report.mean(method, SCORE) for method in (PROPORTIONAL, BALANCED))
     right.axhline(joint, color="tab:orange", linewidth=0.8, linestyle="--", label="better joint training")
-    right.set_xlabel("share of the section model in the direction", fontsize=9)
+    right.set_xlabel("share of the section model", fontsize=9)
     right.set_ylabel("score", fontsize=9)
     right.set_title("On the arc between the two models", fontsize=9)
     right.legend(fontsize=7, frameon=False, loc="lower left")
@@ -425,5 +425,6 @@ REPRODUCTION = Reproduction(
         "learned for each task. The source's form, training examples and a fixed temperature, is measured beside it.",
         "The settings of the other merges are tuned on the probe set, which favours them over fixed settings.",
         "Neighbours in the section task are the other test descriptions.",
+        "Pilots (seeds 100, 101, 102): Self Positioning 0.971, 0.972, 0.962; better joint training 0.935, 0.946, 0.949.",
     ),
 )  # fmt: skip
