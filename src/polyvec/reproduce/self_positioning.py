@@ -425,6 +425,6 @@ REPRODUCTION = Reproduction(
         "learned for each task. The source's form, training examples and a fixed temperature, is measured beside it.",
         "The settings of the other merges are tuned on the probe set, which favours them over fixed settings.",
         "Neighbours in the section task are the other test descriptions.",
-        "Pilots (seeds 100, 101, 102): Self Positioning 0.971, 0.972, 0.962; better joint training 0.935, 0.946, 0.949.",
+        "Pilots, seeds 100 to 102: Self Positioning 0.971, 0.972, 0.962; better joint training 0.935, 0.946, 0.949.",
     ),
 )  # fmt: skip
