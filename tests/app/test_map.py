@@ -147,9 +147,9 @@ def test_the_page_in_a_browser(index, draw, tmp_path):
         assert "<i>Title" in page.locator("#said").inner_text()
         assert page.locator('#list [aria-current="true"]').count() == 1
         page.fill("#find", "title 79")
-        page.wait_for_function("document.querySelector('#list h2').textContent.includes('1 document')")
+        sync.expect(page.locator("#list h2")).to_have_text("“title 79”: 1 document")
         page.fill("#find", "")
-        page.wait_for_function("document.querySelector('#list h2').textContent === '2 groups'")
+        sync.expect(page.locator("#list h2")).to_have_text("2 groups")
         box = page.locator("#map").bounding_box()
         found = False
         for step in range(40):  # along the middle, until the pointer meets a point
