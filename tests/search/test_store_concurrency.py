@@ -164,3 +164,84 @@ def test_many_threads_search_while_one_writes(store):
         thread.join()
     assert failures == []
     assert len(store) == 25
+
+
+READER = """
+import sys, time
+sys.path.insert(0, sys.argv[2])
+from store_testing import HashEncoder
+from polyvec.search.store import Store
+store = Store.open(sys.argv[1], encoder=HashEncoder(), read_only=True)
+documents = store.documents()
+first = next(documents)
+print("reading", flush=True)
+sys.stdin.readline()
+rest = list(documents)
+assert len({document.id for document in [first, *rest]}) == 1500, len(rest)
+print("whole", flush=True)
+"""
+
+
+def files(store):
+    return {entry.name for entry in (Path(store.path) / "documents.lance" / "data").iterdir()}
+
+
+def test_old_versions_go_at_once_unless_a_process_reads_them(tmp_path):
+    store = Store.create(tmp_path / "index", encoder=HashEncoder())
+    store.add(make_documents(1500))
+    reader = subprocess.Popen(
+        [sys.executable, "-c", READER, store.path, str(Path(__file__).parent)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert reader.stdout.readline() == "reading\n"
+    old = files(store)
+    store.upsert(make_documents(1500, seed=1))
+    store.delete([f"doc{number}" for number in range(700)])
+    store.close()
+    store.optimize()
+    assert old < files(store)  # the reader is in the middle of its pages
+    reader.stdin.write("go on\n")
+    reader.stdin.flush()
+    assert reader.stdout.readline() == "whole\n"
+    assert reader.wait(timeout=60) == 0
+    store.upsert([Document("doc800", "changed")])
+    store.optimize()
+    assert len(files(store)) <= 2
+    assert not old & files(store)
+    assert len(store) == 800
+    own = store.documents()  # this very process reads
+    next(own)
+    held = files(store)
+    store.delete(["doc801"])
+    store.upsert([Document("doc802", "changed")])
+    store.optimize()
+    assert held < files(store)
+    assert len(list(own)) == 799
+
+
+def test_several_processes_read_while_one_writes(store):
+    script = """
+import sys
+sys.path.insert(0, sys.argv[2])
+from store_testing import HashEncoder
+from polyvec.search.store import Store
+store = Store.open(sys.argv[1], encoder=HashEncoder(), read_only=True)
+seen = []
+while not seen or seen[-1] < 100:
+    ids = store.ids()
+    assert len(ids) == len(set(ids)) and len(ids) % 10 == 0, len(ids)
+    hits = store.search("bax dox", k=200, mode="hybrid")
+    assert len({hit.id for hit in hits}) == len(hits)
+    assert all(store.get(hit.id).id == hit.id for hit in hits[:3])
+    seen.append(len(ids))
+assert seen == sorted(seen)
+"""
+    readers = [
+        subprocess.Popen([sys.executable, "-c", script, store.path, str(Path(__file__).parent)]) for _ in range(3)
+    ]
+    for batch in range(9):
+        store.add([Document(f"b{batch}-{number}", "bax dox") for number in range(10)])
+        store.close()
+        if batch % 3 == 2:
+            store.optimize()
+    assert [reader.wait(timeout=120) for reader in readers] == [0, 0, 0]
