@@ -188,10 +188,10 @@ class TestProduct:
 
 class TestPrincipal:
     def test_is_scikit_learns(self, matrix):
-        from sklearn.decomposition import PCA as Reference
+        from sklearn import decomposition
 
         ours = PCA(5, normalize=False).fit_transform(matrix)
-        reference = Reference(5, svd_solver="full").fit_transform(matrix.astype(np.float64))
+        reference = decomposition.PCA(5, svd_solver="full").fit_transform(matrix.astype(np.float64))
         assert np.allclose(np.abs(ours), np.abs(reference), atol=1e-4)  # an axis may point either way
 
     def test_unit_length(self, matrix):
@@ -231,7 +231,9 @@ class TestScans:
     def test_without_a_scan_of_its_own(self, matrix):
         plain = DecodingScanner(HalfPrecision().fit(matrix), matrix.astype(np.float16), "cosine")
         queries = matrix[:4]
-        truth = np.argsort(-similarities(queries, matrix.astype(np.float16).astype(np.float32), "cosine"), axis=1)[:, :9]
+        truth = np.argsort(-similarities(queries, matrix.astype(np.float16).astype(np.float32), "cosine"), axis=1)[
+            :, :9
+        ]
         assert np.array_equal(plain.search(queries, 9), truth)
         assert plain.search(queries, 9, np.array([5, 8])).shape == (4, 2)
 
@@ -249,7 +251,11 @@ class TestKeeping:
         compressor = fitted(compressor, matrix)
         codes = np.asarray(compressor.transform(matrix))
         names = {"PCA": "pca", "HalfPrecision": "half", "ScalarQuantizer": "scalar", "SignBinarizer": "sign"}
-        names |= {"ProductQuantizer": "product", "OptimizedProductQuantizer": "optimized-product", "Truncate": "truncate"}
+        names |= {
+            "ProductQuantizer": "product",
+            "OptimizedProductQuantizer": "optimized-product",
+            "Truncate": "truncate",
+        }
         again = unpack(names[type(compressor).__name__], pack(compressor))
         for other in (again, copy.deepcopy(compressor), pickle.loads(pickle.dumps(compressor))):
             assert np.array_equal(other.transform(matrix), codes)

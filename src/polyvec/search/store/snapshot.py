@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -216,12 +217,13 @@ class Snapshot:
 
         rows = self.scan(["position", codec.scan.column]).sort_by("position")
         row_ids, positions = rows["_rowid"].to_numpy(), rows["position"].to_numpy()
+        owner = weakref.proxy(self)  # a cycle would keep this version open, and its files on the disk
         search = CodedSearch(
             codec.scan.compressor,
             codec.scan.codes(rows[codec.scan.column]),
             self.info.metric,
             rescorer=None if codec.finer is None else codec.finer.compressor,
-            fetch=None if codec.finer is None else lambda found: self._finer(codec, row_ids[found]),
+            fetch=None if codec.finer is None else lambda found: owner._finer(codec, row_ids[found]),
         )
         return MemoryVectors(row_ids, positions, np.empty((0, self.info.dim), dtype=np.float32), search)
 

@@ -373,6 +373,7 @@ class Store(ReadableStore):
             StoreError: The store is not compressed.
         """
         with self.writer("finish the shrinking of") as writer:
+            self.close()  # what this object has open is no reason to keep old versions
             compressing.finish(writer, self._place)
 
     def save(self, path: str | os.PathLike[str]) -> None:
