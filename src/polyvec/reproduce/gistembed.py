@@ -329,5 +329,7 @@ REPRODUCTION = Reproduction(
         "to be one.",
         "Texts are cut at 128 tokens, for the student and for the guide. The student's table has the pieces of "
         "training and test texts; those of test texts alone stay as they were drawn.",
+        "Pilots on seeds 100 to 102, before these seeds: guided 0.439, without a guide 0.375, at random 0.375, true "
+        "groups 0.491; every criterion held there too.",
     ),
 )  # fmt: skip
