@@ -107,7 +107,7 @@ class FaissEngine:
         if factory == "PQ":
             if width % 8:
                 raise InvalidValueError(f"factory: 'PQ' needs a width that 8 divides, got {width}; choose other sizes")
-            factory = f"PQ{width // 8}x8"
+            factory = f"PQ{width // 8}x8np"  # no polysemous training: it takes minutes and is not used here
         try:
             self._index = self._faiss.index_factory(width, factory, self._faiss.METRIC_INNER_PRODUCT)
         except RuntimeError as error:
