@@ -269,9 +269,12 @@ def test_the_budget_names_the_best_setting_within_it(visit):
     page = visit("#/prices?budget=400", prepare=with_prices)
     rows = price_list()["rows"]
 
-    def best(budget, counted="bytes"):
+    def name(row):
+        return row["label"] + (f", then {row['rescoring']}" if row["rescoring"] else "")
+
+    def best(budget, counted="kept_bytes"):
         within = [row for row in rows if row[counted] <= budget]
-        return max(within, key=lambda row: (row["recall_10"][0], -row[counted]))["label"] if within else None
+        return name(max(within, key=lambda row: (row["recall_10"][0], -row[counted]))) if within else None
 
     answer = page.locator(".price-best strong")
     expect(answer).to_have_text(best(400))
@@ -296,9 +299,15 @@ def test_the_budget_names_the_best_setting_within_it(visit):
     budget = int(slider.get_attribute("aria-valuenow"))
     assert 100 < budget < 400
     expect(answer).to_have_text(best(budget + 0.5))
+    page.get_by_role("radio", name="Scanned").check()
+    expect(answer).to_have_text(best(budget + 0.5, "bytes"))
     page.get_by_role("radio", name="Kept").check()
-    expect(answer).to_have_text(best(budget + 0.5, "kept_bytes"))
-    expect(page.locator(".price")).to_have_count(len(rows))
+    left_out = page.locator(".below")
+    hidden = int(left_out.inner_text().split()[0]) if left_out.count() else 0
+    expect(page.locator(".price")).to_have_count(len(rows) - hidden)
+    assert hidden < len(rows) / 2
+    front = sorted((row for row in rows if row["pareto"]), key=lambda row: row["kept_bytes"])
+    expect(page.locator("tbody th")).to_have_text([name(row) for row in front])
     page.get_by_label("Show all settings").check()
     expect(page.locator("tbody tr")).to_have_count(len(rows))
     expect(page.locator(".confirmed")).to_contain_text("0.950 (0.940 to 0.960)")

@@ -128,6 +128,7 @@ export interface PriceList {
   metric: string;
   date: string;
   seed: number | null;
+  statements?: string[];
   rows: PriceRow[];
   chosen?: { label: string; confirmed?: { recall_10: Interval; queries: number } | null } | null;
 }

@@ -7,14 +7,14 @@ import { useJob } from "../remote";
 import { navigate, type Route } from "../route";
 import type { Info, Job, PriceList } from "../types";
 import { Button, Computing, Failed, Notice, Problem, Segments, Waiting } from "../ui";
-import { bestWithin, notTold, type Counted } from "./choosing";
+import { bestWithin, nameOf, notTold, type Counted } from "./choosing";
 import { PricePlot } from "./plot";
 import { PriceTable } from "./table";
 
 const AT_START = 8; // the budget that is shown first: full bytes / 8
 
 function Prices({ prices, route }: { prices: PriceList; route: Route }) {
-  const [counted, setCounted] = useState<Counted>("bytes");
+  const [counted, setCounted] = useState<Counted>("kept_bytes");
   const [dragged, setDragged] = useState<number | null>(null);
   const saving = useRef(0);
   const { rows } = prices;
@@ -25,7 +25,7 @@ function Prices({ prices, route }: { prices: PriceList; route: Route }) {
   const best = bestWithin(rows, budget, counted);
   const rivals = best ? notTold(rows, best, budget, counted) : 0;
   const spread = best && `${best.recall_10[0].toFixed(3)} (${best.recall_10[1].toFixed(3)} to ${best.recall_10[2].toFixed(3)})`;
-  const valueText = best ? `${bytes(budget)} a document: ${best.label}, recall at 10 ${spread}` : `${bytes(budget)} a document: no setting fits`;
+  const valueText = best ? `${bytes(budget)} a document: ${nameOf(best)}, recall at 10 ${spread}` : `${bytes(budget)} a document: no setting fits`;
   const setBudget = (value: number) => {
     setDragged(value);
     clearTimeout(saving.current);
@@ -38,20 +38,21 @@ function Prices({ prices, route }: { prices: PriceList; route: Route }) {
         <p class="price-budget"><span>Within</span> <strong>{bytes(budget)}</strong> <span>a document</span></p>
         {best ? (
           <p class="price-best" aria-live="polite">
-            <strong class="breakable">{best.label}</strong>
+            <strong class="breakable">{nameOf(best)}</strong>
             <span>keeps {spread} of the full vectors' ten nearest, at {share(prices.full_bytes / best[counted])} of the bytes.</span>
             {rivals > 0 && <span class="muted">{plural(rivals, "other setting")} within the budget cannot be told from it with {plural(prices.queries, "query", "queries")}.</span>}
           </p>
         ) : <p class="price-best"><strong>No setting fits.</strong><span>Move the line to the right.</span></p>}
         <Segments label="Bytes that count" value={counted} onChange={setCounted}
-          options={[{ value: "bytes", label: "Read", about: "Bytes that a search reads of every document" }, { value: "kept_bytes", label: "Kept", about: "All bytes that must be kept of a document, with those for rescoring" }]} />
+          options={[{ value: "kept_bytes", label: "Kept", about: "All bytes that must be kept of a document, with those for rescoring" }, { value: "bytes", label: "Scanned", about: "Bytes that a search reads of every document" }]} />
       </div>
       <PricePlot rows={rows} names={names} counted={counted} budget={budget} best={best} valueText={valueText} onBudget={setBudget} />
       {confirmed && prices.chosen && (
         <p class="confirmed">Confirmed on {plural(confirmed.queries, "query", "queries")} that chose nothing: <strong>{prices.chosen.label}</strong>, recall@10 {confirmed.recall_10[0].toFixed(3)} ({confirmed.recall_10[1].toFixed(3)} to {confirmed.recall_10[2].toFixed(3)}).</p>
       )}
       <PriceTable rows={rows} names={names} counted={counted} best={best} />
-      <p class="muted">Measured {prices.date} on {plural(prices.documents, "document")} and {plural(prices.queries, "query", "queries")}, {count(prices.dim)} dimensions, {bytes(prices.full_bytes)} in full, by {prices.metric}. Whiskers are 95% confidence intervals. To take a setting: <code>polyvec shrink</code>.</p>
+      {prices.statements && prices.statements.length > 0 && <ul class="muted statements">{prices.statements.map((text) => <li key={text}>{text}</li>)}</ul>}
+      <p class="muted">Measured {prices.date.slice(0, 10)} on {plural(prices.documents, "document")} and {plural(prices.queries, "query", "queries")}, {count(prices.dim)} dimensions, {bytes(prices.full_bytes)} in full, by {prices.metric}. Whiskers are 95% confidence intervals. To take a setting: <code>polyvec shrink</code>.</p>
     </>
   );
 }

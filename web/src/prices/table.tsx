@@ -5,7 +5,7 @@ import { bytes, rate, seconds } from "../format";
 import { clusterColour, css } from "../map/colours";
 import { useTheme } from "../theme";
 import type { Interval, PriceRow } from "../types";
-import { frontOf, type Counted } from "./choosing";
+import { frontOf, nameOf, type Counted } from "./choosing";
 
 function Measured({ interval }: { interval: Interval }) {
   const [mean, low, high] = interval;
@@ -27,14 +27,14 @@ export function PriceTable({ rows, names, counted, best }: { rows: PriceRow[]; n
         <table>
           <thead>
             <tr>
-              <th scope="col">Setting</th><th scope="col" class="number">Read</th><th scope="col" class="number">Kept</th><th scope="col" class="number">recall@10</th>
+              <th scope="col">Setting</th><th scope="col" class="number">Scanned</th><th scope="col" class="number">Kept</th><th scope="col" class="number">recall@10</th>
               <th scope="col" class="number">recall@1</th><th scope="col" class="number">nDCG@10</th><th scope="col" class="number">Build</th><th scope="col" class="number">Queries/s</th>
             </tr>
           </thead>
           <tbody>
             {shown.map((row) => (
-              <tr key={`${row.label} ${row.rescoring}`} class={row === best ? "best" : ""} aria-current={row === best ? "true" : undefined}>
-                <th scope="row"><span class={front.includes(row) ? "swatch" : "swatch hollow"} style={{ backgroundColor: front.includes(row) ? css(clusterColour(names.indexOf(row.name), theme)) : "transparent", borderColor: css(clusterColour(names.indexOf(row.name), theme)) }} />{row.label}</th>
+              <tr key={nameOf(row)} class={row === best ? "best" : ""} aria-current={row === best ? "true" : undefined}>
+                <th scope="row"><span class={front.includes(row) ? "swatch" : "swatch hollow"} style={{ backgroundColor: front.includes(row) ? css(clusterColour(names.indexOf(row.name), theme)) : "transparent", borderColor: css(clusterColour(names.indexOf(row.name), theme)) }} />{nameOf(row)}</th>
                 <td class="number">{bytes(row.bytes)}</td>
                 <td class="number">{bytes(row.kept_bytes)}</td>
                 <Measured interval={row.recall_10} />
