@@ -384,6 +384,22 @@ def test_a_body_that_never_ends_is_given_up(store):
     problem(asyncio.run(send()), 504, "timeout")
 
 
+def test_bodies_that_are_being_received_count_too(store):
+    app = create_app(store, limits=ServerLimits(requests=2, seconds=2))
+
+    async def trickle():
+        yield b"{"
+        await asyncio.sleep(20)
+
+    async def send_three():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE) as web:
+            headers = {**JSON, "Transfer-Encoding": "chunked"}
+            posts = [web.post("/api/documents", content=trickle(), headers=headers) for _ in range(3)]
+            return await asyncio.gather(*posts)
+
+    assert sorted(answer.status_code for answer in asyncio.run(send_three())) == [503, 504, 504]
+
+
 def test_too_many_at_once_are_sent_away(slow):
     store, encoder = slow
     app = create_app(store, limits=ServerLimits(requests=3, threads=1))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from server_testing import JSON, body, make_store, server, stored_ids
+from server_testing import JSON, body, make_store, server, stored_ids, wait_for
 from store_testing import HashEncoder, make_documents
 
 from polyvec.app.main import main
@@ -48,10 +48,13 @@ def test_it_ends_cleanly(index, number):
 
 def test_a_request_that_is_being_answered_is_finished(tmp_path):
     make_store(tmp_path / "index", 5)
-    with server(tmp_path / "index") as (address, process), ThreadPoolExecutor(1) as pool:
+    begun = tmp_path / "begun"
+    with server(tmp_path / "index", "--slow", begun) as (address, process), ThreadPoolExecutor(1) as pool:
+        assert wait_for(begun.exists, bool)  # the server has loaded its encoder
+        begun.unlink()
         content = body([{"id": f"n{number}", "text": "bax"} for number in range(1000)])
         answer = pool.submit(httpx.post, f"{address}/api/documents", content=content, headers=JSON, timeout=60)
-        time.sleep(0.15)
+        assert wait_for(begun.exists, bool)
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
         assert answer.result().json() == {"written": 1000}
