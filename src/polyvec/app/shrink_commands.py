@@ -97,7 +97,7 @@ def shrink(
 def _check(keep: float | None, budget: str | None, png: Path | None) -> None:
     """Refuse bad arguments before minutes of work."""
     from polyvec.core.errors import InvalidValueError
-    from polyvec.search.prices.price_list import checked_keep, parse_budget
+    from polyvec.search.prices.listing import checked_keep, parse_budget
 
     if keep is not None:
         checked_keep(keep)

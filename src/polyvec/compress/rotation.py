@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 
 from polyvec.core.errors import InvalidValueError
@@ -9,6 +12,17 @@ from polyvec.core.randomness import numpy_generator
 
 FIT_ROWS = 50_000
 """More rows than this do not make the axes or ranges of a few hundred dimensions better; a sample is taken."""
+
+
+_FEW_ROWS = 512
+
+
+@cache
+def _blas() -> Any:
+    """BLAS on one thread for the rows of one query: on a busy machine its threads mostly wait for each other."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def sample_rows(matrix: np.ndarray, most: int, seed: int | None) -> np.ndarray:
@@ -56,11 +70,17 @@ def onto(matrix: np.ndarray, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
     In double precision, so that a row's coordinates do not depend on which rows stand beside it: single-precision
     products of different shapes round differently, and codes that are compared byte by byte would differ.
     """
+    if len(matrix) <= _FEW_ROWS:
+        with _blas().limit(limits=1):
+            return ((matrix.astype(np.float64) - mean) @ axes.T.astype(np.float64)).astype(np.float32)
     return ((matrix.astype(np.float64) - mean) @ axes.T.astype(np.float64)).astype(np.float32)
 
 
 def back(coordinates: np.ndarray, mean: np.ndarray, axes: np.ndarray) -> np.ndarray:
     """Rows `(n, d)` of coordinates along axes."""
+    if len(coordinates) <= _FEW_ROWS:
+        with _blas().limit(limits=1):
+            return coordinates @ axes + mean
     return coordinates @ axes + mean
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from polyvec.search.multivector.heuristic import single_vector_candidates as single_vector_candidates
     from polyvec.search.multivector.index import MultiVectorIndex as MultiVectorIndex
     from polyvec.search.prices.measuring import price_list as price_list
-    from polyvec.search.prices.price_list import PriceList as PriceList
+    from polyvec.search.prices.listing import PriceList as PriceList
     from polyvec.search.store.hits import Hit as Hit
     from polyvec.search.store.hits import StoreStats as StoreStats
     from polyvec.search.store.store import Store as Store
@@ -28,7 +28,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     __name__,
     {
         "CodedSearch": "polyvec.search.coded",
-        "PriceList": "polyvec.search.prices.price_list",
+        "PriceList": "polyvec.search.prices.listing",
         "price_list": "polyvec.search.prices.measuring",
         "FunnelSearch": "polyvec.search.funnel",
         "Hit": "polyvec.search.store.hits",

@@ -13,7 +13,7 @@ from polyvec.search.scoring import blocks
 K = 10
 RESAMPLES = 1000
 LEVEL = 0.95
-_SAME = 1e-6  # scores nearer than this are a tie: single precision does not tell them apart
+_SAME = 1e-5  # scores nearer than this share of their size are a tie: single precision does not tell them apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,10 @@ class Truth:
             best[rows] = -np.sort(-np.partition(scores, len(vectors) - k, axis=1)[:, len(vectors) - k :], axis=1)
         return cls(best, k)
 
+    @property
+    def _tie(self) -> np.ndarray:
+        return _SAME * np.maximum(1.0, np.abs(self.scores[:, :1]))
+
     def recall(self, found: np.ndarray, k: int) -> np.ndarray:
         """Share `(q,)` of the `k` nearest that a ranking found.
 
@@ -49,7 +53,7 @@ class Truth:
         A row that ties with the last of the `k` counts as one of them, so that no tie is broken to a code's loss.
         """
         k = min(k, self.k)
-        least = self.scores[:, k - 1 : k] - _SAME
+        least = (self.scores - self._tie)[:, k - 1 : k]
         return np.minimum(np.count_nonzero(found[:, :k] >= least, axis=1), k) / k
 
     def ndcg(self, found: np.ndarray, k: int = K) -> np.ndarray:
@@ -58,12 +62,12 @@ class Truth:
         Rows with equal scores are worth the same. Arguments as for `recall`.
         """
         k = min(k, self.k)
-        best = self.scores[:, :k]
+        best, tie = self.scores[:, :k], self._tie
         discounts = 1 / np.log2(np.arange(2, k + 2))
 
         def worth(scores: np.ndarray) -> np.ndarray:
             # the number of the best k that a row is at least as good as
-            return np.count_nonzero(scores[:, :k, None] >= best[:, None, :] - _SAME, axis=2).astype(np.float64)
+            return np.count_nonzero(scores[:, :k, None] >= (best - tie)[:, None, :], axis=2).astype(np.float64)
 
         ideal = np.sort(worth(best), axis=1)[:, ::-1] @ discounts
         return np.minimum(1.0, (worth(found) @ discounts) / ideal)

@@ -15,8 +15,8 @@ from polyvec.core.errors import InvalidValueError, PolyvecError
 from polyvec.core.progress import progress
 from polyvec.core.randomness import check_seed, numpy_generator
 from polyvec.search.coded import SHORTLIST, CodedSearch
+from polyvec.search.prices.listing import PriceList, PriceRow, mark_front
 from polyvec.search.prices.measures import K, Truth, interval
-from polyvec.search.prices.price_list import PriceList, PriceRow, mark_front
 from polyvec.search.prices.settings import Setting, settings
 from polyvec.search.store.layout import METRICS
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from polyvec.core.errors import InvalidValueError, StoreError
 from polyvec.core.registry import component
+from polyvec.search.prices.listing import PriceList
 from polyvec.search.prices.measuring import SAMPLE, price_list
-from polyvec.search.prices.price_list import PriceList
 from polyvec.search.store.encoding import encode_texts
 from polyvec.search.store.opening import DERIVED_FOLDER
 from polyvec.search.store.store import Store

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from polyvec.core.files import atomic_path
 
 if TYPE_CHECKING:
-    from polyvec.search.prices.price_list import PriceList
+    from polyvec.search.prices.listing import PriceList
 
 _ALONE, _RESCORED, _FRONT, _CHOSEN = "#4c6ef5", "#adb5bd", "#212529", "#e8590c"
 

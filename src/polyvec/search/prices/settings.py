@@ -72,7 +72,7 @@ def _resolved(name: str, value: Any, dim: int) -> Any:
     wanted = dim * Fraction(value)
     if name == "n_subvectors":  # groups of equal width
         return min((size for size in range(1, dim + 1) if dim % size == 0), key=lambda size: (abs(size - wanted), size))
-    step = 8 if dim >= 32 else 1
+    step = 8 if wanted >= 16 else 1
     return min(dim, max(1, round(wanted / step) * step))
 
 
