@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--to", default="results/benchmarks/serve_load.json")
     options = parser.parse_args()
+    load_before = os.getloadavg()  # of a busy machine only memory and failures mean anything
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "index"
         ids, queries = make_index(folder, options.documents, options.queries + options.fresh)
@@ -157,6 +159,7 @@ def main() -> None:
                 server.terminate()
     versions = environment() | {package: version(package) for package in ("fastapi", "uvicorn", "lancedb")}
     content = {"benchmark": "serve_load", "documents": options.documents, "mixed": mixed, "fresh queries": fresh}
+    content["load average before"] = [round(one, 1) for one in load_before]
     write_json(options.to, content | {"versions": versions, "machine": machine()})
 
 
