@@ -52,6 +52,8 @@ class RunSettings:
         commit_documents: A batch is committed once it has so many documents.
         commit_seconds: A batch is committed after about this time.
         on_commit: Called with the ids of each batch that is safely stored.
+        slice_documents: Gives the number of documents that go to the encoder at once, asked when there is something to
+            encode; without, the encoder's speed decides.
     """
 
     recipe: str
@@ -59,6 +61,7 @@ class RunSettings:
     commit_documents: int
     commit_seconds: float
     on_commit: Callable[[list[str]], None] | None
+    slice_documents: Callable[[], int] | None = None
 
 
 class IndexRun:
@@ -82,7 +85,8 @@ class IndexRun:
 
     def take(self, documents: Iterable[tuple[Document, str]]) -> None:
         """Compare, encode and commit all documents."""
-        size = FIRST_SLICE
+        fixed = self._settings.slice_documents
+        size = FIRST_SLICE if fixed is None else 0
         waiting: list[tuple[Document, str, str]] = []
         for document, origin in documents:
             checked_documents([document])
@@ -93,8 +97,11 @@ class IndexRun:
                 self._bar.advance()
                 continue
             waiting.append((document, origin, key))
+            if fixed is not None and size == 0:
+                size = fixed()
             if len(waiting) >= size:
-                size = self._encode(waiting)
+                next_size = self._encode(waiting)
+                size = next_size if fixed is None else size
                 waiting = []
         if waiting:
             self._encode(waiting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,7 +80,8 @@ def index_sources(
         limit: Read at most so many documents. Nothing is dropped then, since not all was looked at.
         chunking: Passed on to the encoder: how long texts are cut and their vectors pooled.
         batch_size: Passed on to the encoder.
-        engine: `ray` encodes with Ray Data, past one machine, where the encoder can (`TextEncoder`).
+        engine: `ray` encodes with Ray Data, past one machine, where the encoder can (`TextEncoder`). Several windows
+            for each core of the cluster go out at once, and are committed when all have come back.
         show_progress: A bar on the terminal; by default when there is a terminal.
         commit_documents: A batch is committed once it has so many documents. More are quicker, fewer lose less.
         commit_seconds: A batch is committed after about this time in any case.
@@ -126,14 +128,16 @@ def index_sources(
         raise InvalidValueError(
             "chunking: got pooling='none', but a document has one vector here; choose pooling='mean'"
         )
+    cluster = ExitStack()
     settings = RunSettings(
         recipe="" if cutting is None else repr(cutting),
         options={"batch_size": batch_size, "chunking": chunking, "engine": None if engine == "local" else engine},
         commit_documents=commit_documents,
         commit_seconds=commit_seconds,
         on_commit=on_commit,
+        slice_documents=None if engine == "local" else lambda: _ray_slice(cluster),
     )
-    with store.writer("index into") as writer, progress("indexing", total, show=show_progress) as bar:
+    with cluster, store.writer("index into") as writer, progress("indexing", total, show=show_progress) as bar:
         run = IndexRun(store, writer, settings, report, bar)
         run.take(documents)
         if prune and limit is None:
@@ -172,6 +176,13 @@ def _store(
     if encoder is not None:
         to.bind(encoder)
     return to
+
+
+def _ray_slice(cluster: ExitStack) -> int:
+    """Join or start a Ray cluster for the rest of the run; how many documents it takes at once."""
+    from polyvec.encode.text.ray_engine import documents_at_once, ray_cluster
+
+    return documents_at_once(cluster.enter_context(ray_cluster()))
 
 
 def _read_ahead(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from polyvec.core.errors import PolyvecError
 from polyvec.core.lazy import require
 from polyvec.encode.text.arguments import windows_of
-from polyvec.encode.text.batches import WindowCall
+from polyvec.encode.text.batches import WINDOW, WindowCall
 from polyvec.encode.text.chunking import Chunking
 
 if TYPE_CHECKING:
@@ -24,6 +25,16 @@ _OWN_CLUSTER = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # its core warns, on stderr, of arguments that it passes to actors itself
 }
 """Environment of a cluster that is started here, put back as it was afterwards."""
+
+DEATHS = 4
+"""So often an actor that dies (a machine that goes, the memory that is full) is started again and its window encoded
+again, here or on another; a text that kills every actor it meets must not go round for ever."""
+
+WINDOWS_EACH = 4
+"""Windows that indexing hands over at once for each core of the cluster: enough to be busy while actors start."""
+
+MOST_CORES = 64
+"""More cores get no more at once, so that texts and vectors of what goes out stay within some 2 GB here."""
 
 
 class WindowEncoder:
@@ -57,11 +68,13 @@ def encode_with_ray(
 ) -> np.ndarray:
     """Vectors `(texts, dim)`, in order.
 
-    A cluster that is connected already is used and left running; else one is started on this machine for the call and
-    stopped after it. Every machine needs polyvec; the model itself is sent to them.
+    A cluster that is connected already is used and left running; else `ray_cluster` is for the length of this call.
+    Every machine needs polyvec; the model itself is sent to them. The window of an actor that dies is encoded again,
+    and each window has its own place in the result, so that nothing is lost or doubled.
 
     Raises:
         MissingDependencyError: Ray is not installed.
+        PolyvecError: The cluster cannot be reached; actors died again and again.
     """
     ray = require("ray", "scale", "engine='ray'")
     require("ray.data", "scale", "engine='ray'")
@@ -79,8 +92,8 @@ def encode_with_ray(
         "chunking": None if chunking is None else asdict(chunking),
         "unit": unit,
     }
-    with _cluster(ray, workers), _quiet_data(ray):
-        actors = min(workers or max(1, int(ray.cluster_resources().get("CPU", 1))), len(rows))
+    with ray_cluster(workers) as cores, _quiet_data(ray), _deaths(ray):
+        actors = min(workers or cores, len(rows))
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             WindowEncoder,
             batch_size=1,
@@ -88,6 +101,7 @@ def encode_with_ray(
             fn_constructor_args=({**wanted, "portable": ray.put(encoder._portable(threads=1))},),
             compute=ray.data.ActorPoolStrategy(size=actors),
             num_cpus=1,
+            ray_remote_args_fn=_patience,
         )
         for row in dataset.iter_rows():
             vectors = np.frombuffer(row["vectors"], np.float32).reshape(-1, encoder.dim)
@@ -97,15 +111,38 @@ def encode_with_ray(
 
 
 @contextmanager
-def _cluster(ray: Any, workers: int | None) -> Iterator[None]:
+def ray_cluster(workers: int | None = None) -> Iterator[int]:
+    """A connected cluster inside the block; the number of its cores.
+
+    One that is connected already is used and left as it is. Else the one that `RAY_ADDRESS` names is joined, or,
+    without that, one is started on this machine, and both are left at the end of the block.
+
+    Args:
+        workers: Cores of a cluster that is started here; the default is all.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+        PolyvecError: The cluster that `RAY_ADDRESS` names cannot be reached.
+    """
+    ray = require("ray", "scale", "engine='ray'")
     if ray.is_initialized():
-        yield
+        yield _cores(ray)
         return
     before = {name: os.environ.get(name) for name in _OWN_CLUSTER}
     os.environ.update(_OWN_CLUSTER)
+    address = os.environ.get("RAY_ADDRESS")
+    own = {} if address else {"num_cpus": workers, "include_dashboard": False}
     try:
-        ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        yield
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **own)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            if not address:
+                raise
+            raise PolyvecError(
+                f"engine='ray': the cluster at RAY_ADDRESS={address} cannot be joined ({str(error).splitlines()[0]}); "
+                "check that it runs and has the same versions of Ray and Python, or unset RAY_ADDRESS"
+            ) from error
+        yield _cores(ray)
     finally:
         ray.shutdown()
         for name, value in before.items():
@@ -113,6 +150,31 @@ def _cluster(ray: Any, workers: int | None) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _patience() -> dict[str, int]:
+    return {"max_restarts": DEATHS, "max_task_retries": DEATHS}
+
+
+def documents_at_once(cores: int) -> int:
+    """How many documents indexing hands over at once, so that each core gets several windows."""
+    return WINDOW * WINDOWS_EACH * min(cores, MOST_CORES)
+
+
+def _cores(ray: Any) -> int:
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+@contextmanager
+def _deaths(ray: Any) -> Iterator[None]:
+    """One line for actors that died too often."""
+    try:
+        yield
+    except (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError) as error:
+        raise PolyvecError(
+            f"engine='ray': an actor died {DEATHS + 1} times over the same texts; it may need more memory than its "
+            "machine has (see Ray's logs), or try engine='local'"
+        ) from error
 
 
 @contextmanager
