@@ -59,7 +59,7 @@ export function SystemsPage({ route }: { route: Route }) {
   return (
     <div class="report systems">
       <h1>Systems</h1>
-      <p class="lead">Published methods that polyvec is built from. Each claim was written down before it was measured, and says so when it does not hold.</p>
+      <p class="lead">Published methods that polyvec is built from. What counts as holding was written down before each run, and a claim that does not hold says so.</p>
       <div class="systems-top">
         <Box route={route} />
         <Segments label="Which systems" value={shown} onChange={setShown} options={[{ value: "all", label: "All" }, { value: "working", label: "Working" }, { value: "planned", label: "Planned" }]} />
