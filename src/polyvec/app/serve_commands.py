@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,7 +22,9 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Folder of the index.")] = None,
+    folder: Annotated[
+        str | None, typer.Argument(metavar="DIR", help="Folder or address (s3://...) of the index.")
+    ] = None,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen at. One that others can reach needs --token.")
     ] = "127.0.0.1",
