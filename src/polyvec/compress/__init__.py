@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from polyvec.compress.cascade import Cascade as Cascade
     from polyvec.compress.cascade import CascadeResult as CascadeResult
     from polyvec.compress.cascade import fit_cascade as fit_cascade
+    from polyvec.compress.codes import Compressor as Compressor
     from polyvec.compress.fixed_dimensional.encoding import FixedDimensionalEncoding as FixedDimensionalEncoding
     from polyvec.compress.fixed_dimensional.sets import VectorSets as VectorSets
-    from polyvec.compress.codes import Compressor as Compressor
     from polyvec.compress.principal import PCA as PCA
     from polyvec.compress.product import OptimizedProductQuantizer as OptimizedProductQuantizer
     from polyvec.compress.product import ProductQuantizer as ProductQuantizer

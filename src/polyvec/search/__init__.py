@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from polyvec.search.multivector.chamfer import chamfer_matrix as chamfer_matrix
     from polyvec.search.multivector.heuristic import single_vector_candidates as single_vector_candidates
     from polyvec.search.multivector.index import MultiVectorIndex as MultiVectorIndex
-    from polyvec.search.prices.measuring import price_list as price_list
     from polyvec.search.prices.listing import PriceList as PriceList
+    from polyvec.search.prices.measuring import price_list as price_list
     from polyvec.search.store.hits import Hit as Hit
     from polyvec.search.store.hits import StoreStats as StoreStats
     from polyvec.search.store.store import Store as Store
