@@ -97,7 +97,8 @@ def read_info(schema: pa.Schema, path: str) -> StoreInfo:
         if isinstance(version, int) and version > COMPRESSED_FORMAT:
             raise StoreError(
                 f"{path}: is a store of format {version}, written by polyvec {told.get('written_by', '?')}; this is "
-                f"polyvec {polyvec.__version__}, which reads up to format {COMPRESSED_FORMAT}. Upgrade: pip install -U polyvec"
+                f"polyvec {polyvec.__version__}, which reads up to format {COMPRESSED_FORMAT}. "
+                "Upgrade: pip install -U polyvec"
             )
         return StoreInfo(**told)
     except (ValueError, TypeError, KeyError) as error:

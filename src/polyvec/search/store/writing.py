@@ -223,7 +223,8 @@ class Writer:
                     next_position += 1
                 positions[row] = place
             rows = to_table(
-                self.table.schema, documents, self.snapshot().vector_arrays(vectors), positions, metadata, filter_arrays(kinds, metadata),
+                self.table.schema, documents, self.snapshot().vector_arrays(vectors), positions, metadata,
+                filter_arrays(kinds, metadata),
                 origins=origins, embedding_hashes=embedding_hashes,
             )  # fmt: skip
             if existing:
