@@ -1,11 +1,14 @@
 """What the tests of the page share: an index of real descriptions, a server on a thread, and a browser."""
 
+import atexit
 import os
 import shutil
 import socket
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,8 +54,12 @@ def sample_documents():
     ]
 
 
-def make_store(folder):
-    store = Store.create(folder, encoder="all-MiniLM-L6-v2")
+@cache
+def sample_store():
+    """The index with its map, made once for all modules of a run; they only read it."""
+    holder = tempfile.TemporaryDirectory(prefix="polyvec-page-")
+    atexit.register(holder.cleanup)
+    store = Store.create(Path(holder.name) / "sample", encoder="all-MiniLM-L6-v2")
     store.add(sample_documents(), show_progress=False)
     store_map(store, method="pca", n_clusters=8, show_progress=False)
     return store

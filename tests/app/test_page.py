@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from page_testing import FLAGS, WEB, Watched, chromium_path, make_store, price_list, serving
+from page_testing import FLAGS, WEB, Watched, chromium_path, price_list, sample_store, serving
 
 pytest.importorskip("playwright.sync_api", reason="playwright is in polyvec[test]")
 from playwright.sync_api import expect, sync_playwright
@@ -15,8 +15,8 @@ expect.set_options(timeout=ACTION_MS)  # a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    return make_store(tmp_path_factory.mktemp("page") / "sample")
+def store():
+    return sample_store()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import psutil
 import pytest
-from page_testing import FLAGS, Watched, chromium_path, make_store, serving
+from page_testing import FLAGS, Watched, chromium_path, sample_store, serving
 
 pytest.importorskip("playwright.sync_api", reason="playwright is in polyvec[test]")
 from playwright.sync_api import expect, sync_playwright
@@ -16,8 +16,8 @@ expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with serving(make_store(tmp_path_factory.mktemp("page") / "sample")) as found:
+def address():
+    with serving(sample_store()) as found:
         yield found
 
 
