@@ -56,8 +56,7 @@ class Killer:
 
     def advance(self, count=1):
         self.seen += count
-        alive = actors()
-        if alive and len(self.killed) < 2 and self.seen >= 32 * (1 + 8 * len(self.killed)):
+        if not self.killed and (alive := actors()):
             os.kill(alive[0], signal.SIGKILL)
             self.killed.append((alive[0], self.seen))
 
@@ -67,10 +66,10 @@ class Killer:
 
 
 def documents(count):
-    return [Document(f"d{number}", text) for number, text in enumerate(sample_texts(count, seed=3))]
+    return [Document(f"d{number}", f"{number} {text}") for number, text in enumerate(sample_texts(count, seed=3))]
 
 
-def test_killed_workers_lose_and_double_nothing(tiny, tmp_path, monkeypatch):
+def test_a_killed_worker_loses_and_doubles_nothing(tiny, tmp_path, monkeypatch):
     import ray
 
     killer = Killer()
@@ -85,9 +84,8 @@ def test_killed_workers_lose_and_double_nothing(tiny, tmp_path, monkeypatch):
         assert ray.is_initialized()  # it was there before
     finally:
         ray.shutdown()
-    assert len(killer.killed) == 2
-    assert killer.killed[-1][1] < 1200  # midway
-    assert killer.killed[0][0] != killer.killed[1][0]
+    assert len(killer.killed) == 1
+    assert 0 < killer.killed[0][1] < 1200  # midway
     assert (report.added, report.encoded, report.commits) == (1200, 1200, 6)
     monkeypatch.undo()
     monkeypatch.setattr(arguments, "WINDOW", 32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Iterator
@@ -101,7 +102,7 @@ def encode_with_ray(
             fn_constructor_args=({**wanted, "portable": ray.put(encoder._portable(threads=1))},),
             compute=ray.data.ActorPoolStrategy(size=actors),
             num_cpus=1,
-            ray_remote_args_fn=_patience,
+            **_patience(ray),
         )
         for row in dataset.iter_rows():
             vectors = np.frombuffer(row["vectors"], np.float32).reshape(-1, encoder.dim)
@@ -152,8 +153,11 @@ def ray_cluster(workers: int | None = None) -> Iterator[int]:
                 os.environ[name] = value
 
 
-def _patience() -> dict[str, int]:
-    return {"max_restarts": DEATHS, "max_task_retries": DEATHS}
+def _patience(ray: Any) -> dict[str, Any]:
+    """How Ray Data is told about `DEATHS`; a Ray that cannot be told starts actors again without end."""
+    if "ray_remote_args_fn" not in inspect.signature(ray.data.Dataset.map_batches).parameters:
+        return {}
+    return {"ray_remote_args_fn": lambda: {"max_restarts": DEATHS, "max_task_retries": DEATHS}}
 
 
 def documents_at_once(cores: int) -> int:
