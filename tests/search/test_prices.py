@@ -8,8 +8,8 @@ import pytest
 from polyvec.core.errors import FileProblemError, FormatError, InvalidTypeError, InvalidValueError, StoreError
 from polyvec.core.registry import components
 from polyvec.search.prices import PriceList, PriceRow, price_list, prices_path, store_price_list, take
-from polyvec.search.prices.measures import Truth, interval
 from polyvec.search.prices.listing import mark_front, parse_budget
+from polyvec.search.prices.measures import Truth, interval
 from polyvec.search.prices.settings import settings
 from polyvec.search.store import Store
 

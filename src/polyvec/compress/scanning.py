@@ -112,7 +112,8 @@ class FaissScanner:
             allowed = np.zeros(len(self._view), dtype=bool)
             allowed[rows] = True
             bits = np.packbits(allowed, bitorder="little")
-            chosen = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
+            library: Any = faiss  # its types do not know what its Python layer adds
+            chosen = library.SearchParameters(sel=library.IDSelectorBitmap(bits))
             return self._index.search(points, k, params=chosen)[1]
         part = self._empty()
         part.add_sa_codes(np.ascontiguousarray(self._view[rows]))

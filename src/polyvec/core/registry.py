@@ -100,7 +100,9 @@ def components(kind: str | None = None) -> tuple[Component, ...]:
     """All registered components, or those of one kind: transform, encoder, graph-encoder, index, objective."""
     entries = []
     for table in _read("components.toml").get("component", []):
-        values: dict[str, Any] = {key: tuple(value) if key in ("tags", "grid") else value for key, value in table.items()}
+        values: dict[str, Any] = {
+            key: tuple(value) if key in ("tags", "grid") else value for key, value in table.items()
+        }
         entries.append(Component(**values))
     return tuple(entry for entry in entries if kind is None or entry.kind == kind)
 

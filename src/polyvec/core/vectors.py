@@ -349,7 +349,12 @@ class Vectors:
         from polyvec.core.vector_files import load
 
         return load(
-            path, format=format, memory_map=memory_map, id_column=id_column, vector_column=vector_column, metadata=metadata
+            path,
+            format=format,
+            memory_map=memory_map,
+            id_column=id_column,
+            vector_column=vector_column,
+            metadata=metadata,
         )
 
 
