@@ -225,11 +225,11 @@ def plot(report: Report, figure: Figure) -> None:
     right.set_xlabel("candidates", fontsize=9)
     right.set_ylabel("share of queries, exact winner among them", fontsize=9)
     right.set_title("Token vectors of descriptions", fontsize=9)
-    for axes in (left, right):
+    for axes, place in ((left, "upper left"), (right, "lower right")):
         axes.minorticks_off()
         axes.set_ylim(top=1.02)
         axes.grid(axis="y", color="0.9")
-        axes.legend(fontsize=7, loc="lower right", frameon=False)
+        axes.legend(fontsize=7, loc=place, frameon=False)
         axes.tick_params(labelsize=8)
     title = f"How well one vector a set finds what exact Chamfer finds ({len(report.seeds)} seeds)"
     figure.suptitle(title, fontsize=10)
