@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from page_testing import FLAGS, WEB, Watched, chromium_path, price_list, sample_store, serving
+from page_testing import WEB, Watched, price_list, sample_store, serving
 
 pytest.importorskip("playwright.sync_api", reason="playwright is in polyvec[test]")
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from polyvec.search import Store
 
@@ -23,14 +23,6 @@ def store():
 def address(store):
     with serving(store) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import re
 import numpy as np
 import psutil
 import pytest
-from page_testing import FLAGS, Watched, chromium_path, sample_store, serving
+from page_testing import Watched, sample_store, serving
 
 pytest.importorskip("playwright.sync_api", reason="playwright is in polyvec[test]")
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 FRAMES = 40
 expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
@@ -19,14 +19,6 @@ expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
 def address():
     with serving(sample_store()) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
-        yield started
-        started.close()
 
 
 @pytest.fixture

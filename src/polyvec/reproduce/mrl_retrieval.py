@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from polyvec.reproduce._packages import distinct_packages
 from polyvec.reproduce.base import Run
 
 PROJECTION = "projection trained with MRL + InfoNCE"
@@ -39,20 +40,10 @@ class Pairs:
 
 def package_texts(count: int) -> tuple[list[str], list[str], str]:
     """Synopses and long descriptions of `count` packages without repeated texts, and the version of the index."""
-    from polyvec.data import load
-    from polyvec.data.catalogue import version_used
-
-    synopses, descriptions, seen = [], [], set()
-    for document in load("debian-packages", view="texts"):
-        synopsis, _, description = document.text.partition("\n\n")
-        if not description or synopsis in seen or description in seen:
-            continue
-        seen |= {synopsis, description}
-        synopses.append(synopsis)
-        descriptions.append(description)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(synopses))[:count])
-    version = version_used("debian-packages")
-    return [synopses[i] for i in chosen], [descriptions[i] for i in chosen], version["version"]
+    packages = distinct_packages()
+    chosen = np.sort(np.random.default_rng(0).permutation(len(packages.synopses))[:count])
+    synopses, descriptions = ([texts[i] for i in chosen] for texts in (packages.synopses, packages.descriptions))
+    return synopses, descriptions, packages.version
 
 
 def prepare_pairs(run: Run, settings: Mapping[str, Any]) -> Pairs:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from polyvec.reproduce._packages import distinct_packages
 from polyvec.reproduce.base import Run
 from polyvec.train import InfoNCE
 
@@ -72,19 +73,8 @@ def _rows(settings: Mapping[str, Any]) -> tuple[list[str], list[str], list[str],
     """Synopsis, description and section of packages without repeated texts, and the version of the index."""
     if not settings["packages"]:
         return *_planted(), "none"
-    from polyvec.data import load
-    from polyvec.data.catalogue import version_used
-
-    synopses, descriptions, sections, seen = [], [], [], set()
-    for document in load("debian-packages", view="texts"):
-        synopsis, _, description = document.text.partition("\n\n")
-        if not description or synopsis in seen or description in seen:
-            continue
-        seen |= {synopsis, description}
-        synopses.append(synopsis)
-        descriptions.append(description)
-        sections.append(document.metadata["section"])
-    return synopses, descriptions, sections, version_used("debian-packages")["version"]
+    packages = distinct_packages()
+    return packages.synopses, packages.descriptions, packages.sections, packages.version
 
 
 def _planted() -> tuple[list[str], list[str], list[str]]:
