@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,9 +103,10 @@ def test_a_killed_worker_loses_and_doubles_nothing(tiny, tmp_path, monkeypatch):
 POISON = """
 import os, sys
 from polyvec.encode.text import ray_engine
-def die(self, batch):
-    os._exit(9)
-ray_engine.WindowEncoder.__call__ = die
+class Dying(ray_engine.WindowEncoder):  # of this script, so that it is sent to the actors and not imported there
+    def __call__(self, batch):
+        os._exit(9)
+ray_engine.WindowEncoder = Dying
 from polyvec.encode import TextEncoder
 from polyvec.core.errors import PolyvecError
 try:
@@ -121,7 +124,7 @@ def test_an_actor_that_dies_again_and_again_ends_in_one_line(tmp_path):
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "model")], capture_output=True, text=True, timeout=250, check=False
     )
-    assert done.stdout.startswith("said: engine='ray': an actor died 5 times over the same texts"), done.stderr[-2000:]
+    assert "said: engine='ray': an actor died 5 times over the same texts" in done.stdout, done.stderr[-2000:]
 
 
 @pytest.mark.slow
@@ -131,19 +134,18 @@ def test_a_cluster_by_its_address(tiny, tmp_path, monkeypatch):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    short = tempfile.mkdtemp(prefix="ray")  # the paths of sockets must not be long
     ray_command = [sys.executable, "-m", "ray.scripts.scripts"]
     command = [
         *ray_command, "start", "--head", "--block", f"--port={port}", "--num-cpus=2", "--include-dashboard=false",
-        "--node-ip-address=127.0.0.1", "--disable-usage-stats", f"--temp-dir={tmp_path}/r",
+        "--disable-usage-stats", f"--temp-dir={short}",
     ]  # fmt: skip
     head = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
     try:
-        for line in head.stdout:
-            if "Ray runtime started" in line:
-                break
-        monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+        assert any("Ray runtime started" in line for line in head.stdout)
+        monkeypatch.setenv("RAY_ADDRESS", f"{ray.util.get_node_ip_address()}:{port}")
         texts = sample_texts(200, seed=4)
         found = tiny.encode(texts, engine="ray", ray_workers=2)
         np.testing.assert_array_equal(found, tiny.encode(texts))
@@ -156,6 +158,8 @@ def test_a_cluster_by_its_address(tiny, tmp_path, monkeypatch):
             process.kill()
         head.kill()
         head.wait()
+        head.stdout.close()
+        shutil.rmtree(short, ignore_errors=True)
     with pytest.raises(PolyvecError, match=r"the cluster at RAY_ADDRESS=.* cannot be joined"):
         tiny.encode(texts, engine="ray")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -135,6 +136,8 @@ def ray_cluster(workers: int | None = None) -> Iterator[int]:
     own = {} if address else {"num_cpus": workers, "include_dashboard": False}
     try:
         try:
+            if address:
+                _check_reachable(address)
             ray.init(log_to_driver=False, logging_level=logging.ERROR, **own)
         except (ConnectionError, RuntimeError, ValueError) as error:
             if not address:
@@ -163,6 +166,16 @@ def _patience(ray: Any) -> dict[str, Any]:
 def documents_at_once(cores: int) -> int:
     """How many documents indexing hands over at once, so that each core gets several windows."""
     return WINDOW * WINDOWS_EACH * min(cores, MOST_CORES)
+
+
+def _check_reachable(address: str) -> None:
+    """Raise `ConnectionError` when nothing listens at `host:port`; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConnectionError(error.strerror or str(error)) from error
 
 
 def _cores(ray: Any) -> int:
