@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from polyvec.app.server.systems import example_lines
+from polyvec.core.registry import systems
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -45,6 +48,15 @@ def test_versions_agree():
     import polyvec
 
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == polyvec.__version__
+
+
+@pytest.mark.parametrize(
+    "entry", [entry for entry in systems() if entry.status == "working"], ids=lambda entry: entry.slug
+)
+def test_the_lines_that_the_page_shows_for_a_system_run(entry):
+    lines = example_lines(entry)
+    assert lines
+    exec(compile("\n".join(lines), entry.slug, "exec"), {})
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)

@@ -67,6 +67,7 @@ class MatryoshkaLoss(nn.Module):
 
     Example:
         >>> import torch
+        >>> from polyvec.train import InfoNCE, MatryoshkaLoss
         >>> queries, documents = torch.randn(16, 64), torch.randn(16, 64)
         >>> loss = MatryoshkaLoss(InfoNCE(), sizes=[8, 16, 32, 64])
         >>> loss(queries, documents).ndim
