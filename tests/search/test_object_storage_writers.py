@@ -180,6 +180,28 @@ def test_one_of_many_takes_the_lease(url):
     assert most == [1] * 4
 
 
+def test_a_lease_that_a_second_creation_of_its_table_wiped_out_is_taken_again(url, monkeypatch):
+    address = f"s3://{BUCKET}/created-twice"
+    place = Place(address, options(url))
+    first, second = Lease(place.connection, address), Lease(place.connection, address)
+    settled, wiped = Lease._settled, []
+
+    def created_again(self, table):
+        if not wiped:  # another process's creation lands just after the lease was taken
+            nobody = table.search().limit(1).to_arrow().to_pylist()[0] | {"token": "", "until": 0.0}
+            place.connection().create_table(lease.LEASE_TABLE, [nobody], schema=lease._SCHEMA, mode="overwrite")
+            wiped.append(self)
+        return settled(self, table)
+
+    monkeypatch.setattr(Lease, "_settled", created_again)
+    first.acquire(20)
+    assert wiped == [first]
+    with pytest.raises(StoreError, match="is writing to it"):
+        second.acquire(0)
+    first.check()
+    first.release()
+
+
 def test_a_writer_that_lost_its_lease_commits_nothing(url, monkeypatch):
     monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
     address = f"s3://{BUCKET}/lost"

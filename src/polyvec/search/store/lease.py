@@ -25,6 +25,10 @@ machines that write need to agree to a few seconds."""
 _SCHEMA = pa.schema([("token", pa.string()), ("beat", pa.int64()), ("until", pa.float64()), ("holder", pa.string())])
 _TIDY_VERSIONS = 50
 
+SETTLE_SECONDS = 2.0
+"""LanceDB lets two processes that create a table at the same moment both succeed, the later one over the earlier. Who
+takes the lease in a table this young therefore looks again once it is older, before it believes that it has it."""
+
 
 class Lease:
     """The right to write to a store, taken, renewed and given back by compare-and-swap.
@@ -57,7 +61,7 @@ class Lease:
         with store_problems(self._address, "write to"):
             table = self._table()
             deadline = time.monotonic() + timeout
-            while not self._take(table):
+            while not (self._take(table) and self._settled(table)):
                 if time.monotonic() >= deadline:
                     raise StoreError(self._taken(self._row(table)["holder"], timeout))
                 time.sleep(min(0.5, max(0.01, deadline - time.monotonic())))
@@ -107,10 +111,24 @@ class Lease:
             return False
         begin, token = time.monotonic(), uuid.uuid4().hex
         values = {"token": token, "beat": 0, "until": time.time() + self._seconds, "holder": _this_process()}
-        if not table.update(where=_unchanged(row), values=values).rows_updated:
-            return False
+        try:
+            if not table.update(where=_unchanged(row), values=values).rows_updated:
+                return False
+        except (OSError, RuntimeError, ValueError) as error:
+            if "incompatible transaction" in str(error).lower():  # the table was created a second time meanwhile
+                return False
+            raise
         self._token, self._safe_until = token, begin + self._seconds
         return True
+
+    def _settled(self, table: Any) -> bool:
+        """Whether the lease that was just taken is still there once no second creation of the table is on its way."""
+        settle = min(SETTLE_SECONDS, self._seconds / 3)
+        wait = table.list_versions()[0]["timestamp"].timestamp() + settle - time.time()
+        if wait <= 0:
+            return True
+        time.sleep(min(wait, settle))
+        return bool(self._row(table)["token"] == self._token)
 
     def _renew(self, table: Any, stop: threading.Event) -> None:
         beat = 0
