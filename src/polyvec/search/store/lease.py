@@ -93,12 +93,23 @@ class Lease:
 
     def _table(self) -> Any:
         connection = self._connect()
-        if LEASE_TABLE not in connection.list_tables().tables:
-            nobody = pa.Table.from_pylist([{"token": "", "beat": 0, "until": 0.0, "holder": ""}], schema=_SCHEMA)
-            # another writer may be quicker, which opening it then shows
-            with contextlib.suppress(OSError, RuntimeError, ValueError):
-                return connection.create_table(LEASE_TABLE, nobody)
-        return connection.open_table(LEASE_TABLE)
+        begin = time.monotonic()
+        while True:
+            waited = time.monotonic() - begin
+            if LEASE_TABLE in connection.list_tables().tables:
+                try:
+                    return connection.open_table(LEASE_TABLE)
+                except ValueError as error:  # listed before it is there: another writer is creating it, or was killed
+                    if "was not found" not in str(error):
+                        raise
+            if LEASE_TABLE not in connection.list_tables().tables or waited > SETTLE_SECONDS:
+                nobody = pa.Table.from_pylist([{"token": "", "beat": 0, "until": 0.0, "holder": ""}], schema=_SCHEMA)
+                try:
+                    return connection.create_table(LEASE_TABLE, nobody)
+                except (OSError, RuntimeError, ValueError):  # another writer may have been quicker
+                    if waited > 2 * SETTLE_SECONDS:
+                        raise
+            time.sleep(0.1)
 
     @staticmethod
     def _row(table: Any) -> dict[str, Any]:
